@@ -1,0 +1,49 @@
+// Makes a fresh clone runnable with Node and npm only: installs when node_modules is missing or older than the lock
+// file, compiles when dist/ is older than the newest source. `npm start`, `npm test` and `npm run loadtest` call it first.
+// Plain JavaScript without dependencies, because it runs before either exists.
+import { spawn, spawnSync } from 'node:child_process';
+import { readdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const flags = new Set(process.argv.slice(2));
+
+function modifiedMs(path) {
+  return statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
+function newestSourceMs(folder) {
+  let newest = 0;
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) newest = Math.max(newest, newestSourceMs(path));
+    else if (/\.(ts|json)$/.test(entry.name)) newest = Math.max(newest, statSync(path).mtimeMs);
+  }
+  return newest;
+}
+
+function runOrExit(command, args) {
+  console.error(`> ${command} ${args.join(' ')}`);
+  const { status } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+
+if (modifiedMs('node_modules/.package-lock.json') < modifiedMs('package-lock.json')) {
+  runOrExit('npm', ['ci', '--no-audit', '--no-fund']);
+}
+if (!flags.has('--install-only')) {
+  if (modifiedMs('dist/.built') < newestSourceMs(join(root, 'src'))) {
+    runOrExit(process.execPath, [compiler, '-p', 'src']);
+    runOrExit(process.execPath, ['-e', "require('fs').writeFileSync('dist/.built', '')"]);
+  }
+  if (flags.has('--watch')) {
+    spawn(process.execPath, [compiler, '-p', 'src', '--watch', '--preserveWatchOutput'], {
+      cwd: root,
+      stdio: 'inherit',
+    });
+    spawn(process.execPath, ['--watch', 'dist/cli.js', 'demo'], { cwd: root, stdio: 'inherit' });
+  }
+}
