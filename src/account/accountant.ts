@@ -1,0 +1,144 @@
+import { closeReasons, type Exchange } from '../exchange/index.ts';
+import type { TokenUsage } from '../http/index.ts';
+import type { SeriesWriter } from '../shm/index.ts';
+import { counterCell, histogramCell, metrics } from './metrics.ts';
+
+/** Series of one (model, pool), found once and kept. */
+interface FlowCells {
+  readonly duration: number;
+  readonly ttft: number;
+  readonly itl: number;
+  readonly tokens: Readonly<Record<'prompt' | 'completion' | 'cached', number>>;
+  readonly estimatedTokens: Readonly<Record<'prompt' | 'completion', number>>;
+}
+
+/** Bytes of prompt text to a token, where nothing better is known. */
+const bytesPerToken = 4;
+
+/** Prompt tokens of a body of that size, about: for load and for answers without a usage report. */
+export function estimatePromptTokens(bodyBytes: number): number {
+  return Math.ceil(bodyBytes / bytesPerToken);
+}
+
+/**
+ * Counts what an exchange was: latencies, tokens, sizes, outcome. One per shard, writing to the shard's own cells; control
+ * renders them when it is asked.
+ */
+export class Accountant {
+  readonly #series: SeriesWriter;
+  readonly #listenerNames: readonly string[];
+  readonly #flows = new Map<string, FlowCells>();
+  readonly #outcomes = new Map<string, number>();
+  readonly #requestBody = new Map<string, number>();
+  readonly #responseBody = new Map<string, number>();
+  readonly #overhead: number;
+
+  constructor(series: SeriesWriter, listenerNames: readonly string[]) {
+    this.#series = series;
+    this.#listenerNames = listenerNames;
+    this.#overhead = histogramCell(series, metrics.overhead, []);
+  }
+
+  /** The request is on its way. The gateway's own share: from having what routing needs until here. */
+  noteDispatch(exchange: Exchange, nowMs: number): void {
+    this.#series.record(this.#overhead, micros(nowMs - exchange.routableMs));
+  }
+
+  /** The first piece of the response body. Returns the time to first token, in milliseconds. */
+  noteFirstByte(exchange: Exchange, nowMs: number): number {
+    exchange.firstByteMs = nowMs;
+    exchange.lastEventMs = nowMs;
+    const ttftMs = nowMs - exchange.startedMs;
+    if (exchange.isEventStream) this.#series.record(this.#flow(exchange).ttft, micros(ttftMs));
+    return ttftMs;
+  }
+
+  /** @hot per chunk. A later piece of an event stream that completed at least one event. */
+  noteEvents(exchange: Exchange, nowMs: number): void {
+    this.#series.record(this.#flow(exchange).itl, micros(nowMs - exchange.lastEventMs));
+    exchange.lastEventMs = nowMs;
+  }
+
+  noteUsage(exchange: Exchange, usage: TokenUsage | null, eventCount: number): void {
+    const flow = this.#flow(exchange);
+    if (usage !== null) {
+      exchange.promptTokens = usage.promptTokens;
+      exchange.completionTokens = usage.completionTokens;
+      exchange.cachedTokens = usage.cachedTokens;
+      this.#series.add(flow.tokens.prompt, usage.promptTokens);
+      this.#series.add(flow.tokens.completion, usage.completionTokens);
+      this.#series.add(flow.tokens.cached, usage.cachedTokens);
+      return;
+    }
+    // No report: an event carries about a token. An exact count of the prompt may be here already.
+    if (exchange.promptTokens < 0) exchange.promptTokens = estimatePromptTokens(exchange.body.receivedBytes);
+    if (exchange.isEventStream) exchange.completionTokens = eventCount;
+    this.#series.add(flow.estimatedTokens.prompt, exchange.promptTokens);
+    if (exchange.completionTokens > 0) this.#series.add(flow.estimatedTokens.completion, exchange.completionTokens);
+  }
+
+  /** The exchange is over; `exchange.closeCode` says why. */
+  noteClose(exchange: Exchange, nowMs: number): void {
+    const { closeCode } = exchange;
+    const model = exchange.modelLabel;
+    const key = `${exchange.listenerIndex} ${exchange.status} ${closeCode} ${exchange.poolName} ${model}`;
+    let outcome = this.#outcomes.get(key);
+    if (outcome === undefined) {
+      const listener = this.#listenerNames[exchange.listenerIndex] ?? '';
+      outcome = counterCell(this.#series, metrics.requests, [
+        listener,
+        model,
+        exchange.poolName,
+        String(exchange.status),
+        closeCode ?? '',
+      ]);
+      this.#outcomes.set(key, outcome);
+    }
+    this.#series.add(outcome, 1);
+    if (closeCode !== null && closeReasons[closeCode].origin !== 'policy' && exchange.poolName !== '') {
+      this.#series.record(this.#flow(exchange).duration, micros(nowMs - exchange.startedMs));
+    }
+    if (exchange.body.receivedBytes > 0) {
+      this.#series.record(this.#sizeCell(this.#requestBody, metrics.requestBody, model), exchange.body.receivedBytes);
+    }
+    if (exchange.responseBytes > 0) {
+      this.#series.record(this.#sizeCell(this.#responseBody, metrics.responseBody, model), exchange.responseBytes);
+    }
+  }
+
+  #sizeCell(cells: Map<string, number>, metric: typeof metrics.requestBody | typeof metrics.responseBody, model: string): number {
+    let cell = cells.get(model);
+    if (cell === undefined) {
+      cell = histogramCell(this.#series, metric, [model]);
+      cells.set(model, cell);
+    }
+    return cell;
+  }
+
+  #flow(exchange: Exchange): FlowCells {
+    const key = `${exchange.modelLabel}\n${exchange.poolName}`;
+    let flow = this.#flows.get(key);
+    if (flow === undefined) {
+      const model = exchange.modelLabel;
+      const pool = exchange.poolName;
+      const tokens = (kind: string, source: string): number => counterCell(this.#series, metrics.tokens, [model, pool, kind, source]);
+      flow = {
+        duration: histogramCell(this.#series, metrics.requestDuration, [model, pool]),
+        ttft: histogramCell(this.#series, metrics.ttft, [model, pool]),
+        itl: histogramCell(this.#series, metrics.itl, [model, pool]),
+        tokens: {
+          prompt: tokens('prompt', 'reported'),
+          completion: tokens('completion', 'reported'),
+          cached: tokens('cached', 'reported'),
+        },
+        estimatedTokens: { prompt: tokens('prompt', 'estimated'), completion: tokens('completion', 'estimated') },
+      };
+      this.#flows.set(key, flow);
+    }
+    return flow;
+  }
+}
+
+function micros(ms: number): number {
+  return ms <= 0 ? 0 : Math.round(ms * 1000);
+}

@@ -1,0 +1,27 @@
+import { fileURLToPath } from 'node:url';
+import pino from 'pino';
+import type { Logger } from 'pino';
+import pretty from 'pino-pretty';
+import { Supervisor } from '../control/index.ts';
+import { parseOptions } from './arguments.ts';
+import { UsageError } from './output.ts';
+
+/** `penstock run`: this process supervises, a child is the gateway. Returns the exit code. */
+export function runCommand(argv: readonly string[]): Promise<number> {
+  const { config } = parseOptions('run', argv, { config: { type: 'string', short: 'c' } });
+  if (config === undefined) throw new UsageError('-c FILE is required', 'run');
+  return new Supervisor({ nodeArguments: gatewayArguments(config), log: supervisorLog() }).run();
+}
+
+/** Arguments of node for a gateway process; Node's own flags (inspector, heap) are handed on. */
+export function gatewayArguments(configPath: string): string[] {
+  return [...process.execArgv, fileURLToPath(new URL('../main.js', import.meta.url)), '-c', configPath];
+}
+
+/** The supervisor writes a line only when something dies; not waiting for a slow stdout, so that it cannot block it. */
+export function supervisorLog(): Logger {
+  const level = process.env['LOG_LEVEL']?.toLowerCase() ?? 'info';
+  const options = { level: level === 'silent' || Object.hasOwn(pino.levels.values, level) ? level : 'info' };
+  if (process.stdout.isTTY) return pino(options, pretty({ ignore: 'pid,hostname', destination: 1 }));
+  return pino(options, pino.destination({ dest: 1, sync: false }));
+}

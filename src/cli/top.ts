@@ -1,0 +1,87 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { request } from 'undici';
+import { parseOptions } from './arguments.ts';
+import { UsageError } from './output.ts';
+import type { Output } from './output.ts';
+import { renderFrame } from './top-frame.ts';
+import type { Frame } from './top-frame.ts';
+
+const intervalMs = 1000;
+const timeoutMs = 2000;
+
+/** `penstock top`: draws what the admin port says, once a second. Returns the exit code. */
+export async function topCommand(argv: readonly string[], output: Output): Promise<number> {
+  const values = parseOptions('top', argv, {
+    admin: { type: 'string', default: 'http://127.0.0.1:9901' },
+    token: { type: 'string' },
+    once: { type: 'boolean', default: false },
+  });
+  if (!URL.canParse(values.admin)) throw new UsageError('--admin must be a URL', 'top');
+  const token = values.token ?? process.env['PENSTOCK_ADMIN_TOKEN'] ?? null;
+  if (values.once) {
+    try {
+      output.out(renderFrame(await fetchFrame(values.admin, token), null));
+      return 0;
+    } catch (error) {
+      output.err(`penstock: ${values.admin}: ${reasonOf(error)}\n`);
+      return 2;
+    }
+  }
+  return drawUntilQuit(values.admin, token, output);
+}
+
+async function drawUntilQuit(admin: string, token: string | null, output: Output): Promise<number> {
+  const quit = new AbortController();
+  const onKey = (key: Buffer): void => {
+    if (key.includes('q') || key.includes(3)) quit.abort(); // 3 is Ctrl-C in raw mode.
+  };
+  const { stdin } = process;
+  if (stdin.isTTY) stdin.setRawMode(true);
+  stdin.on('data', onKey);
+  process.once('SIGINT', () => quit.abort());
+  output.out('\x1b[?1049h\x1b[?25l'); // Alternate screen, no cursor.
+  let last: Frame | null = null;
+  try {
+    while (!quit.signal.aborted) {
+      let text: string;
+      try {
+        const frame = await fetchFrame(admin, token);
+        text = renderFrame(frame, last);
+        last = frame;
+      } catch (error) {
+        text = `${admin}: ${reasonOf(error)}\n`;
+      }
+      output.out('\x1b[H' + text.replaceAll('\n', '\x1b[K\n') + '\x1b[Jq quits');
+      await sleep(intervalMs, undefined, { signal: quit.signal }).catch(() => {});
+    }
+  } finally {
+    output.out('\x1b[?25h\x1b[?1049l');
+    stdin.off('data', onKey);
+    if (stdin.isTTY) stdin.setRawMode(false);
+    stdin.pause();
+  }
+  return 0;
+}
+
+async function fetchFrame(admin: string, token: string | null): Promise<Frame> {
+  const [status, { histograms }] = await Promise.all([
+    fetchJson(admin, '/status', token) as Promise<Frame['status']>,
+    fetchJson(admin, '/histograms', token) as Promise<Pick<Frame, 'histograms'>>,
+  ]);
+  return { status, histograms, atMs: performance.now() };
+}
+
+async function fetchJson(admin: string, path: string, token: string | null): Promise<unknown> {
+  const { statusCode, body } = await request(new URL(path, admin), {
+    headers: token === null ? {} : { authorization: `Bearer ${token}` },
+    signal: AbortSignal.timeout(timeoutMs),
+  });
+  if (statusCode === 200) return body.json();
+  await body.dump();
+  throw new Error(`${path} answered ${statusCode}`);
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return 'code' in error && error.code === 'ECONNREFUSED' ? 'nobody listens there' : error.message;
+}

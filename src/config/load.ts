@@ -1,0 +1,101 @@
+/** From the text of a file to a frozen Config, or to every problem it has. */
+import { readFile, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { readDocument } from './document.ts';
+import type { ConfigDocument } from './document.ts';
+import type { Env } from './env.ts';
+import { fileReferences } from './outline.ts';
+import type { Item } from './outline.ts';
+import { complaintsOf, wording } from './problem.ts';
+import type { Problem } from './problem.ts';
+import { relationComplaints } from './relations.ts';
+import { fileSchema } from './schema.ts';
+import type { Config } from './schema.ts';
+
+export type LoadResult =
+  | { readonly ok: true; readonly config: Config; readonly problems: readonly [] }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+const fileBytesMax = 4 * 2 ** 20;
+
+/**
+ * Reads and checks the file at `path`, and that the files it names exist. `env` fills `${NAME}`. Never rejects: a file
+ * that cannot be read is a problem too. Problems carry `path` as it was given.
+ */
+export async function loadConfig(path: string, env: Env): Promise<LoadResult> {
+  let source: string;
+  try {
+    const { size } = await stat(path);
+    if (size > fileBytesMax) return unreadable(path, `is larger than ${fileBytesMax} bytes`);
+    source = await readFile(path, 'utf8');
+  } catch (error) {
+    return unreadable(path, `cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const draft = readDraft(source, path, env);
+  return conclude(draft, draft.root === null ? [] : await missingFiles(draft.root, draft.document));
+}
+
+/** As `loadConfig`, for text already in hand. `file` names it in problems; paths in it are resolved against its folder, unchecked. */
+export function parseConfig(text: string, file: string, env: Env): LoadResult {
+  return conclude(readDraft(text, file, env), []);
+}
+
+function unreadable(file: string, message: string): LoadResult {
+  return { ok: false, problems: [{ file, line: 1, column: 1, path: '', message }] };
+}
+
+interface Draft {
+  readonly document: ConfigDocument;
+  /** The file as read, its file references made absolute; null when it is not even a map. */
+  readonly root: Item | null;
+}
+
+function readDraft(source: string, file: string, env: Env): Draft {
+  const document = readDocument(source, file, env);
+  if (document.value === null) return { document, root: null };
+  const root: Item = { path: [], raw: document.value };
+  for (const { holder, key, text } of fileReferences(root)) holder.raw[key] = resolve(dirname(file), text);
+  return { document, root };
+}
+
+async function missingFiles(root: Item, document: ConfigDocument): Promise<Problem[]> {
+  const checks = fileReferences(root).map(async ({ holder, key, text }): Promise<Problem[]> => {
+    const isFile = await stat(text).then(
+      (found) => found.isFile(),
+      () => false,
+    );
+    return isFile
+      ? []
+      : [document.place({ path: [...holder.path, key], at: 'value', message: `no such file: ${text}` })];
+  });
+  return (await Promise.all(checks)).flat();
+}
+
+function conclude({ document, root }: Draft, more: readonly Problem[]): LoadResult {
+  if (root === null) return { ok: false, problems: document.problems };
+  const parse = fileSchema.safeParse(root.raw, { error: wording });
+  const complaints = [...complaintsOf(parse.error?.issues ?? [], root.raw), ...relationComplaints(root)];
+  const problems = [...document.problems, ...complaints.map(document.place), ...more];
+  if (parse.success && problems.length === 0) {
+    return { ok: true, config: deepFreeze(withImpliedPool(parse.data)), problems: [] };
+  }
+  // A missing variable leaves an empty text behind, which must not be reported on top of it.
+  const spoiled = new Set(document.problems.map(({ path }) => path));
+  const kept = problems.filter((problem) => document.problems.includes(problem) || !spoiled.has(problem.path));
+  return { ok: false, problems: kept.sort((a, b) => a.line - b.line || a.column - b.column) };
+}
+
+/** With no models and one pool only, that pool is the default (contract: "the body untouched"). */
+function withImpliedPool(config: Config): Config {
+  const [only, ...others] = config.pools;
+  if (config.defaultPool !== null || config.models.length > 0 || only === undefined || others.length > 0) return config;
+  return { ...config, defaultPool: only.name };
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const inner of Object.values(value)) deepFreeze(inner);
+  }
+  return value;
+}

@@ -1,0 +1,195 @@
+/** `pools`: endpoints that can stand in for one another, and how one of them is chosen, watched and retried. */
+import * as z from 'zod';
+import { readEndpointUrl } from './address.ts';
+import { choice, decimal, durationMs, field, flag, integer, list, optional, parsed, section } from './field.ts';
+import type { Reading } from './reading.ts';
+import { filePath, hostName, isHeaderName, name, requestPath, secret, text } from './text-field.ts';
+
+/** What a consistent hash is taken over: a request header (lower case), or a field of the body. */
+export type HashSource =
+  | { readonly source: 'header'; readonly name: string }
+  | { readonly source: 'body'; readonly name: 'user' | 'model' };
+
+function readHashSource(written: string): Reading<HashSource> {
+  if (written === 'body:user' || written === 'body:model') {
+    return { value: { source: 'body', name: written === 'body:user' ? 'user' : 'model' } };
+  }
+  const header = written.startsWith('header:') ? written.slice('header:'.length) : '';
+  if (!isHeaderName(header)) return { complaint: 'must be header:NAME, body:user or body:model' };
+  return { value: { source: 'header', name: header.toLowerCase() } };
+}
+
+export const endpointShape = {
+  url: parsed(readEndpointUrl, 'URL', {
+    doc: 'Where it listens: `http://` or `https://`, host, port, and a base path that is put before the path of each request.',
+  }),
+  weight: decimal({
+    default: 1,
+    min: 0,
+    max: 1000,
+    doc: 'Share of the traffic relative to the others of the pool; 0 keeps new work away.',
+  }),
+  sku: optional(
+    text({ doc: 'Accelerator it runs on, such as `h100-80g`. Endpoints of one kind are compared with one another.' }),
+  ),
+  role: choice(['prefill', 'decode', 'both'], { default: 'both', doc: 'Which phase it serves.' }),
+};
+
+const endpoint = field(
+  section(endpointShape, { doc: 'One endpoint.' }).transform(({ url, ...rest }) => ({ ...url, ...rest })),
+  { doc: 'One endpoint.' },
+  { type: 'section' },
+);
+
+const health = section(
+  {
+    path: requestPath({ default: '/health', doc: 'Answered with 2xx by a healthy endpoint.' }),
+    interval_ms: durationMs({
+      default: '2s',
+      min: '100ms',
+      max: '1h',
+      doc: 'Time between two checks of one endpoint.',
+    }),
+    timeout_ms: durationMs({
+      default: '1s',
+      min: '10ms',
+      max: '10m',
+      doc: 'A check without an answer by then has failed.',
+    }),
+    unhealthy_after: integer({ default: 2, min: 1, max: 100, doc: 'Failed checks in a row that make it unhealthy.' }),
+    healthy_after: integer({ default: 1, min: 1, max: 100, doc: 'Good checks in a row that make it healthy again.' }),
+  },
+  {
+    doc: 'Active checks. Without this section there are some only where `engine` is a known one; every pool is judged by its answers too.',
+  },
+);
+
+const retryCause = parsed(
+  (written: string): Reading<string> =>
+    /^(?:connect|reset|[45]\d\d)$/.test(written)
+      ? { value: written }
+      : { complaint: 'must be connect, reset or a status from 400 to 599' },
+  'cause',
+  { doc: '' },
+);
+/** A status is commonly written without quotes, which YAML reads as a number. */
+const retryCauseOrNumber = z
+  .preprocess((raw) => (typeof raw === 'number' ? String(raw) : raw), retryCause)
+  .meta({ type: ['string', 'integer'] }) as z.ZodType<string>;
+
+const retries = section(
+  {
+    attempts: integer({
+      default: 2,
+      min: 0,
+      max: 10,
+      doc: 'Further tries after the first has failed; 0 turns retries off.',
+    }),
+    on: list(retryCauseOrNumber, '`connect`, `reset` or statuses', {
+      default: ['connect', 'reset', '502', '503', '429'],
+      max: 64,
+      doc: '`connect`: no connection, no byte sent. `reset`: lost before the response head, on inference endpoints only. A status: the endpoint refused.',
+    }),
+  },
+  { default: {}, doc: 'Tries at another endpoint, before anything of a response was relayed.' },
+);
+
+export const ejectionShape = {
+  consecutive_failures: integer({
+    default: 5,
+    min: 1,
+    max: 1000,
+    doc: 'Failures in a row that take an endpoint out of the pick.',
+  }),
+  base_ms: durationMs({
+    default: '10s',
+    min: '100ms',
+    max: '1h',
+    doc: 'How long the first time; each further time is twice as long.',
+  }),
+  max_ms: durationMs({ default: '5m', min: '100ms', max: '24h', doc: 'The longest an endpoint stays out.' }),
+};
+
+const ejection = section(ejectionShape, {
+  default: {},
+  doc: 'Passive checks: taking endpoints out by what they answer.',
+});
+
+const queue = section(
+  {
+    requests_max: integer({
+      default: 1024,
+      min: 0,
+      max: 1_000_000,
+      doc: 'Requests waiting at once; one more spills to the next target or gets 503 `saturated`.',
+    }),
+    wait_ms: durationMs({ default: '5s', min: 0, max: '1h', doc: 'The longest a request waits.' }),
+  },
+  { default: {}, doc: 'Where requests wait when every endpoint is at `inflight_max` or `connections_max`.' },
+);
+
+const upstreamTls = section(
+  {
+    verify: flag({ default: true, doc: 'Whether certificates are checked.' }),
+    ca_path: optional(
+      filePath({ doc: 'PEM file of the authorities to trust in place of the built-in ones; relative to the file.' }),
+    ),
+    server_name: optional(hostName({ doc: 'Name to ask for and to check, in place of the host of the URL.' })),
+  },
+  { default: {}, doc: 'For `https://` endpoints.' },
+);
+
+export const pool = section(
+  {
+    name: name({ doc: 'What targets and `default_pool` call the pool.' }),
+    dialect: choice(['openai', 'anthropic', 'tgi', 'ollama', 'llamacpp', 'gemini'], {
+      default: 'openai',
+      doc: 'The API its endpoints speak.',
+    }),
+    engine: choice(['auto', 'vllm', 'sglang', 'trtllm', 'triton', 'tgi', 'llamacpp', 'nim', 'none'], {
+      default: 'auto',
+      doc: 'Whose `/metrics` names its endpoints use. `auto` asks them; `none` judges them by their answers alone.',
+    }),
+    picker: choice(['kv_aware', 'least_load', 'round_robin', 'random', 'consistent_hash'], {
+      default: 'kv_aware',
+      doc: 'How an endpoint is chosen.',
+    }),
+    hash_on: list(parsed(readHashSource, 'source', { doc: '' }), '`header:NAME`, `body:user` or `body:model`', {
+      default: ['header:x-session-id', 'header:x-user-id', 'body:user', 'body:model'],
+      min: 1,
+      max: 16,
+      doc: 'For `consistent_hash`: the first of these that the request has is hashed.',
+    }),
+    endpoints: list(endpoint, 'endpoints', { min: 1, max: 1024, doc: 'The replicas. At most 1024 over all pools.' }),
+    health: optional(health),
+    connections_max: integer({
+      default: 0,
+      min: 0,
+      max: 1_000_000,
+      doc: 'Connections to one endpoint; 0 is unlimited.',
+    }),
+    inflight_max: integer({
+      default: 0,
+      min: 0,
+      max: 1_000_000,
+      doc: 'Exchanges at one endpoint; 0 is unlimited. Beyond it requests queue, then spill or get 503.',
+    }),
+    queue,
+    keepalive_idle_ms: durationMs({
+      default: '4s',
+      min: 0,
+      max: '1h',
+      doc: 'How long an idle connection is kept. The default is below the 5 s of uvicorn, so that a request rarely meets a closing connection.',
+    }),
+    retries,
+    ejection,
+    credential: optional(
+      secret({
+        doc: 'Sent to the endpoints as the dialect wants it. The `authorization` of the client is dropped unless `pass_authorization` is on.',
+      }),
+    ),
+    pass_authorization: flag({ default: false, doc: 'Sends the `authorization` of the client upstream.' }),
+    tls: upstreamTls,
+  },
+  { doc: 'One pool.' },
+);

@@ -1,0 +1,149 @@
+import { expect, test } from 'vitest';
+import { EndpointState } from '../shm/index.ts';
+import { rig, rigYaml } from './fixtures/rig.ts';
+import { until } from './fixtures/until.ts';
+import { readiness } from './status.ts';
+
+test('control: when all shards listen, it is running, and a port 0 is the one the first shard got', async () => {
+  const { control, end } = await rig();
+  expect(readiness(control)).toMatchObject({ ready: false, status: 'starting' });
+  await control.start();
+  expect(control.phase).toBe('running');
+  expect(control.ports).toEqual([40_000]);
+  expect(control.shards.uws).toBe('fake');
+  expect(readiness(control)).toMatchObject({ ready: true, shards: { listening: 2, count: 2 } });
+  await end();
+});
+
+test('control: when a shard cannot bind, the start fails with exit code 2 and the reason, and everything ends', async () => {
+  const { control, end } = await rig('listen=fail');
+  await expect(control.start()).rejects.toMatchObject({ exitCode: 2, message: 'address is in use' });
+  await end();
+});
+
+test('control: when a shard dies while it loads, the start fails with what it threw', async () => {
+  const { control, end } = await rig('load=throw');
+  await expect(control.start()).rejects.toMatchObject({ exitCode: 2, message: 'native module is missing' });
+  await end();
+});
+
+test('control: when a drain is asked for during the start, the start ends with exit code 0', async () => {
+  const { control, end } = await rig();
+  const start = control.start();
+  const drained = control.drain();
+  await expect(start).rejects.toMatchObject({ exitCode: 0 });
+  expect(await drained).toBe(true);
+  await end();
+});
+
+test('control: when a shard dies, it is restarted and not ready meanwhile', async () => {
+  const { control, tell, said, lines, end } = await rig();
+  await control.start();
+  tell(1, 'throw');
+  await until('death is noticed', () => said('shard died'));
+  expect(readiness(control).ready).toBe(false);
+  await until('replacement listens', () => said('shard restarted'));
+  expect(readiness(control).ready).toBe(true);
+  expect(lines.find(({ msg }) => msg === 'shard died')).toMatchObject({ shard: 1, err: { message: 'told to die' } });
+  tell(0, 'exit');
+  await until('second replacement listens', () => control.shards.views()[0]!.restartCount === 1 && control.shards.listeningCount === 2);
+  await end();
+});
+
+test('control: when shards log, their lines are handed on as they are', async () => {
+  const { control, tell, shardLines, end } = await rig();
+  await control.start();
+  tell(0, 'log', { lines: '{"a":1}\n{"b":2}\n' });
+  await until('lines arrive', () => shardLines.length === 1);
+  expect(shardLines).toEqual(['{"a":1}\n{"b":2}\n']);
+  await end();
+});
+
+test('control: when the file is good, a reload is in force in every shard under a new version', async () => {
+  const { control, rewrite, end } = await rig();
+  await control.start();
+  const [firstSlot] = control.snapshot.endpointSlots[0]!;
+  rewrite(rigYaml.replace('http://127.0.0.1:2', 'http://127.0.0.1:3'));
+  expect(await control.reload()).toMatchObject({ ok: true, version: 2 });
+  expect(control.shards.views().map(({ appliedVersion }) => appliedVersion)).toEqual([2, 2]);
+  expect(control.snapshot.endpointSlots[0]![0], 'an endpoint that stays keeps its slot').toBe(firstSlot);
+  await end();
+});
+
+// FAULTS F42 and F44.
+test('control: when the file is bad, half-written or needs a restart, nothing changes and the problems are told', async () => {
+  const { control, rewrite, end } = await rig();
+  await control.start();
+  const before = control.snapshot;
+  const bad: [string, RegExp][] = [
+    [rigYaml.replace('engine', 'engin'), /test\.yaml:\d+:\d+: pools\[0\]\.engin: .*did you mean engine/],
+    [rigYaml.slice(0, rigYaml.indexOf('endpoints')), /endpoints/],
+    [rigYaml.replace('shards: 2', 'shards: 3'), /^runtime\.shards: needs a restart/],
+    [rigYaml.replace('127.0.0.1:0', '127.0.0.1:8443'), /^listeners\[0\]\.address: needs a restart/],
+  ];
+  for (const [yaml, expected] of bad) {
+    rewrite(yaml);
+    const result = await control.reload();
+    expect(result.ok ? [] : result.problems).toContainEqual(expect.stringMatching(expected));
+    expect(control.snapshot).toBe(before);
+  }
+  await end();
+});
+
+test('control: when one shard refuses a configuration, all are back on the old one, and its new endpoints drain', async () => {
+  const { control, rewrite, end } = await rig('refuse=1');
+  await control.start();
+  const { config } = control.snapshot;
+  rewrite(
+    rigYaml.replace('http://127.0.0.1:2', 'http://127.0.0.1:3') +
+      'models: [{ name: refused, targets: [{ pool: local }] }]\n',
+  );
+  expect(await control.reload()).toEqual({ ok: false, problems: ['shard 1: filter does not load'] });
+  expect(control.snapshot).toMatchObject({ version: 3 });
+  expect(control.snapshot.config).toBe(config);
+  expect(control.shards.views().map(({ appliedVersion }) => appliedVersion)).toEqual([3, 3]);
+  for (const slot of control.snapshot.endpointSlots[0]!) expect(control.fleet.state(slot)).toBe(EndpointState.healthy);
+  expect(control.fleet.state(2), 'the slot of the endpoint that did not make it').toBe(EndpointState.free);
+  await end();
+});
+
+test('control: when reloads are asked for faster than they finish, those that wait are one', async () => {
+  const { control, end } = await rig();
+  await control.start();
+  const results = await Promise.all([control.reload(), control.reload(), control.reload()]);
+  expect(results.every(({ ok }) => ok)).toBe(true);
+  expect(control.snapshot.version).toBeLessThanOrEqual(3);
+  await end();
+});
+
+// FAULTS F22.
+test('control: when it drains, a reload is refused and the drain goes on', async () => {
+  const { control, end } = await rig('drain=never');
+  await control.start();
+  const drained = control.drain();
+  expect(await control.reload()).toEqual({ ok: false, problems: ['the gateway is draining'] });
+  expect(readiness(control)).toMatchObject({ ready: false, status: 'draining' });
+  expect(await drained).toBe(true);
+  expect(control.phase).toBe('stopped');
+  await end();
+});
+
+test('control: when a shard dies while draining, it is not replaced and the drain ends', async () => {
+  const { control, tell, said, end } = await rig('drain=never');
+  await control.start();
+  const drained = control.drain();
+  tell(0, 'throw');
+  await until('death is noticed', () => said('shard died'));
+  expect(await drained).toBe(true);
+  expect(said('shard restarted')).toBe(false);
+  await end();
+});
+
+test('control: when exchanges are asked for, all shards answer; a silent one is named after a second', async () => {
+  const { control, end } = await rig();
+  await control.start();
+  const { exchanges, silentShards } = await control.shards.exchanges();
+  expect(exchanges.map(({ request_id }) => request_id).toSorted()).toEqual(['r0', 'r1']);
+  expect(silentShards).toEqual([]);
+  await end();
+});

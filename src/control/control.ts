@@ -1,0 +1,244 @@
+import { availableParallelism } from 'node:os';
+import type { Logger } from 'pino';
+import { configFingerprint, formatProblem, loadConfig, restartChanges } from '../config/index.ts';
+import type { Config } from '../config/index.ts';
+import { Clock } from '../core/index.ts';
+import type { ListenPorts, Snapshot } from '../shard/protocol.ts';
+import { createSharedMemory, FleetTable } from '../shm/index.ts';
+import type { SharedMemory } from '../shm/index.ts';
+import type { BackoffRule } from './backoff.ts';
+import { deferred } from './deferred.ts';
+import { EndpointRegistry } from './endpoint-registry.ts';
+import type { SlotPlan } from './endpoint-registry.ts';
+import { HealthMonitor } from './health.ts';
+import { reclaimShard } from './lost-shard.ts';
+import { ProbeClient } from './probe-client.ts';
+import type { ProbeTarget } from './probe-client.ts';
+import { Scraper } from './scrape.ts';
+import { ShardSet } from './shard-set.ts';
+import { ShardError } from './shard-thread.ts';
+import { ExitCode, StartError } from './supervision.ts';
+
+/**
+ * The control thread's state: the configuration in force, the fleet, the shards; and the three things that happen to
+ * them: start, reload, drain.
+ *
+ *   starting ──▶ running ──▶ draining ──▶ stopped
+ *                 ▲   │          ▲
+ *                 └reload        └ from starting too
+ *
+ * A drain wins over everything: a reload under way when it starts may still be applied, but changes nothing any more.
+ */
+export type ControlPhase = 'starting' | 'running' | 'draining' | 'stopped';
+
+export interface ControlOptions {
+  readonly config: Config;
+  readonly configPath: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: Logger;
+  /** Log lines of the shards, complete. */
+  readonly onLog: (lines: string) => void;
+  readonly logLevel: string;
+  readonly uwsPath: string | null;
+  /** The script of a shard thread. */
+  readonly shardUrl: URL;
+  readonly shardBackoff?: BackoffRule;
+}
+
+export type ReloadResult =
+  | { readonly ok: true; readonly version: number; readonly fingerprint: string }
+  | { readonly ok: false; readonly problems: readonly string[] };
+
+/** Endpoints of a configuration (at most 1024), and as many again that still drain after a reload. */
+const endpointCountMax = 2048;
+const releaseIntervalMs = 1000;
+/** Beyond `drain_ms` the shards have closed what was left; this is for them to say so. */
+const drainGraceMs = 2000;
+
+export class Control {
+  readonly startedAtMs = performance.now();
+  readonly clock = new Clock();
+  readonly memory: SharedMemory;
+  readonly fleet: FleetTable;
+  readonly shards: ShardSet;
+  readonly health: HealthMonitor;
+  readonly scraper: Scraper;
+  readonly #options: ControlOptions;
+  readonly #probes = new ProbeClient();
+  readonly #registry: EndpointRegistry;
+  readonly #stopped = deferred<boolean>();
+  #phase: ControlPhase = 'starting';
+  #snapshot: Snapshot;
+  #fingerprint: string;
+  #ports: ListenPorts = [];
+  #releaseTimer: NodeJS.Timeout | null = null;
+  /** The reload under way or last; the next one waits for it. */
+  #reloading: Promise<unknown> = Promise.resolve();
+  /** Asked for while another waits its turn already: one run will do for both. */
+  #waitingReload: Promise<ReloadResult> | null = null;
+
+  constructor(options: ControlOptions) {
+    const { config, log } = options;
+    this.#options = options;
+    const shardCount = config.runtime.shards === 'auto' ? availableParallelism() : config.runtime.shards;
+    this.memory = createSharedMemory({ shardCount, endpointCountMax, bufferedBytesMax: config.limits.bufferedBytesMax });
+    this.fleet = new FleetTable(this.memory, -1);
+    this.#registry = new EndpointRegistry(this.fleet);
+    const plan = this.#registry.plan(config);
+    if (plan === null) throw new StartError('too many endpoints', ExitCode.badConfig);
+    this.#snapshot = { version: 1, config, endpointSlots: plan.endpointSlots };
+    this.#fingerprint = configFingerprint(config);
+    this.health = new HealthMonitor({ fleet: this.fleet, probe: this.#probes.get, log });
+    this.scraper = new Scraper({ fleet: this.fleet, probe: this.#probes.get, clock: this.clock, log });
+    this.shards = new ShardSet({
+      shardCount,
+      scriptUrl: options.shardUrl,
+      init: (shardIndex) => ({
+        shardIndex,
+        memory: this.memory,
+        snapshot: this.#snapshot,
+        logLevel: options.logLevel,
+        uwsPath: options.uwsPath,
+      }),
+      log,
+      onLog: options.onLog,
+      onLost: (shardIndex) => reclaimShard(this.memory, this.fleet, shardIndex),
+      ...(options.shardBackoff === undefined ? {} : { backoff: options.shardBackoff }),
+    });
+  }
+
+  get phase(): ControlPhase {
+    return this.#phase;
+  }
+
+  get snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  get fingerprint(): string {
+    return this.#fingerprint;
+  }
+
+  /** Bound ports by listener; empty before the start. */
+  get ports(): ListenPorts {
+    return this.#ports;
+  }
+
+  /** Resolves when everything has ended after a drain; false when a shard had to be given up on. */
+  get stopped(): Promise<boolean> {
+    return this.#stopped.promise;
+  }
+
+  /** Resolves when every shard listens. Rejects with StartError; a drain asked for meanwhile is one too, with code 0. */
+  async start(): Promise<void> {
+    const { config } = this.#snapshot;
+    // First verdicts come in while the threads load.
+    void this.health.watch(this.#targets(this.#snapshot));
+    this.scraper.watch(this.#targets(this.#snapshot));
+    this.#releaseTimer = setInterval(() => this.#registry.releaseDrained(), releaseIntervalMs).unref();
+    try {
+      this.#ports = await this.shards.start(config.listeners.map(({ address }) => address.port));
+    } catch (error) {
+      if (this.#isDraining) throw new StartError('drained before it was ready', ExitCode.drained);
+      if (error instanceof ShardError) throw new StartError(error.message);
+      throw error;
+    }
+    if (this.#isDraining) throw new StartError('drained before it was ready', ExitCode.drained);
+    this.#phase = 'running';
+  }
+
+  /** Loads the file again and puts it in force in every shard, or in none. */
+  reload(): Promise<ReloadResult> {
+    if (this.#waitingReload !== null) return this.#waitingReload;
+    const run = this.#reloading.then(() => {
+      this.#waitingReload = null;
+      return this.#reload();
+    });
+    this.#waitingReload = run;
+    this.#reloading = run.catch(() => {});
+    return run;
+  }
+
+  /** Stops accepting, lets what is in flight finish, ends everything. Later calls wait for the same drain. */
+  drain(): Promise<boolean> {
+    if (!this.#isDraining) void this.#drain();
+    return this.#stopped.promise;
+  }
+
+  get #isDraining(): boolean {
+    return this.#phase === 'draining' || this.#phase === 'stopped';
+  }
+
+  async #reload(): Promise<ReloadResult> {
+    const result = await this.#tryReload();
+    if (result.ok) {
+      this.#options.log.info({ config_version: result.version, fingerprint: result.fingerprint }, 'config reloaded');
+    } else {
+      this.#options.log.error({ problems: result.problems }, 'config was not reloaded, the old one stays in force');
+    }
+    return result;
+  }
+
+  async #tryReload(): Promise<ReloadResult> {
+    if (this.#phase !== 'running') return refused(`the gateway is ${this.#phase}`);
+    const loaded = await loadConfig(this.#options.configPath, this.#options.env);
+    if (!loaded.ok) return { ok: false, problems: loaded.problems.map(formatProblem) };
+    const old = this.#snapshot;
+    // Refused whole: a configuration of which half is in force is one nobody wrote.
+    const fixed = restartChanges(old.config, loaded.config);
+    if (fixed.length > 0) return { ok: false, problems: fixed.map((path) => `${path}: needs a restart to change`) };
+    const plan = this.#registry.plan(loaded.config);
+    if (plan === null) return refused('too many endpoints, with those that still drain after earlier reloads');
+    const next: Snapshot = { version: old.version + 1, config: loaded.config, endpointSlots: plan.endpointSlots };
+    // New endpoints are checked before they are asked to serve.
+    await this.health.watch(this.#targets(next));
+    const refusals = await this.shards.apply(next);
+    if (refusals.length > 0) {
+      await this.#rollBack(old, plan);
+      return { ok: false, problems: refusals };
+    }
+    this.#snapshot = next;
+    this.#fingerprint = configFingerprint(loaded.config);
+    this.scraper.watch(this.#targets(next));
+    this.#registry.commit(plan);
+    return { ok: true, version: next.version, fingerprint: this.#fingerprint };
+  }
+
+  /** Some shards may have taken the refused version over: all get the old configuration again, as a newer version. */
+  async #rollBack(old: Snapshot, plan: SlotPlan): Promise<void> {
+    this.#snapshot = { ...old, version: old.version + 2 };
+    this.#registry.plan(old.config); // Sets its weights again; its endpoints all have slots.
+    await this.health.watch(this.#targets(this.#snapshot));
+    const refusals = await this.shards.apply(this.#snapshot);
+    if (refusals.length > 0) this.#options.log.fatal({ problems: refusals }, 'shards refused the config they had before');
+    this.#registry.rollback(plan);
+  }
+
+  async #drain(): Promise<void> {
+    const { log } = this.#options;
+    const { drainMs } = this.#snapshot.config.timeouts;
+    this.#phase = 'draining';
+    log.info({ drain_ms: drainMs }, 'draining');
+    const isIdle = await this.shards.drain(drainMs, drainGraceMs);
+    if (!isIdle) log.warn('exchanges were still open at the end of the drain');
+    const isEnded = await this.shards.stop();
+    if (!isEnded) log.error('a shard did not end');
+    this.health.stop();
+    this.scraper.stop();
+    if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);
+    await this.#probes.close();
+    this.#phase = 'stopped';
+    this.#stopped.resolve(isEnded);
+  }
+
+  /** Every endpoint of a snapshot with its slot. */
+  #targets({ config, endpointSlots }: Snapshot): ProbeTarget[] {
+    return config.pools.flatMap((pool, poolIndex) =>
+      pool.endpoints.map((endpoint, index) => ({ slot: endpointSlots[poolIndex]![index]!, pool, endpoint })),
+    );
+  }
+}
+
+function refused(problem: string): ReloadResult {
+  return { ok: false, problems: [problem] };
+}

@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest';
+import { parseEngineMetrics } from './engine-metrics.ts';
+
+test('scrape: when the text is a vLLM page, its three gauges are read and nothing near them', () => {
+  const text = `# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="m"} 18.0
+vllm:num_requests_waiting{engine="0",model_name="m"} 7.0
+vllm:num_requests_waiting_by_reason{engine="0",model_name="m",reason="capacity"} 6.0
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.8125
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.001",model_name="m"} 3.0
+process_cpu_seconds_total 12.5
+`;
+  expect(parseEngineMetrics(text)).toEqual({
+    engine: 'vllm',
+    queueDepth: 7,
+    runningRequests: 18,
+    kvCacheUsageRatio: 0.8125,
+  });
+});
+
+test('scrape: when an older vLLM writes the old name of the KV gauge, it is taken; the new name wins where both are', () => {
+  const old = 'vllm:num_requests_waiting 1\nvllm:gpu_cache_usage_perc{model_name="m"} 0.25\n';
+  expect(parseEngineMetrics(old)?.kvCacheUsageRatio).toBe(0.25);
+  expect(parseEngineMetrics(`${old}vllm:kv_cache_usage_perc{model_name="m"} 0.5`)?.kvCacheUsageRatio).toBe(0.5);
+  expect(parseEngineMetrics(`vllm:kv_cache_usage_perc 0.5\n${old}`)?.kvCacheUsageRatio).toBe(0.5);
+});
+
+test('scrape: when there are several data parallel ranks, counts are added and the fullest KV cache counts', () => {
+  const text = `vllm:num_requests_running{engine="0"} 3
+vllm:num_requests_running{engine="1"} 4
+vllm:num_requests_waiting{engine="0"} 0
+vllm:num_requests_waiting{engine="1"} 9
+vllm:kv_cache_usage_perc{engine="0"} 0.9
+vllm:kv_cache_usage_perc{engine="1"} 0.2`;
+  expect(parseEngineMetrics(text)).toMatchObject({ queueDepth: 9, runningRequests: 7, kvCacheUsageRatio: 0.9 });
+});
+
+test('scrape: when SGLang reports priorities, only the row of all of them counts', () => {
+  const text = `sglang:num_running_reqs{model_name="m",priority="",tp_rank="0"} 18.0
+sglang:num_running_reqs{model_name="m",priority="5",tp_rank="0"} 11.0
+sglang:num_queue_reqs{model_name="m",priority="",tp_rank="0"} 7.0
+sglang:token_usage{model_name="m",priority="",tp_rank="0"} 0.711`;
+  expect(parseEngineMetrics(text)).toEqual({
+    engine: 'sglang',
+    queueDepth: 7,
+    runningRequests: 18,
+    kvCacheUsageRatio: 0.711,
+  });
+});
+
+test('scrape: when the engine has no labels, as TGI and llama.cpp, its lines are read too', () => {
+  expect(parseEngineMetrics('tgi_queue_size 7\ntgi_batch_current_size 18\ntgi_queue_size_sum 9')).toMatchObject({
+    engine: 'tgi',
+    queueDepth: 7,
+    runningRequests: 18,
+  });
+  expect(parseEngineMetrics('llamacpp:requests_processing 2\nllamacpp:requests_deferred 3\n')).toMatchObject({
+    engine: 'llamacpp',
+    queueDepth: 3,
+    runningRequests: 2,
+  });
+});
+
+test('scrape: when a label value holds braces and quotes, the value after the last brace is read', () => {
+  expect(parseEngineMetrics('vllm:num_requests_waiting{model_name="a} 5 {\\"b"} 4 1762000000123')).toMatchObject({
+    queueDepth: 4,
+  });
+});
+
+test('scrape: when the text is something else, damaged, or absurd, nothing is made up', () => {
+  for (const text of ['', '<html>', 'go_goroutines 5\n', 'vllm:num_requests_waiting', 'vllm:num_requests_waiting NaN']) {
+    expect(parseEngineMetrics(text), text).toBeNull();
+  }
+  expect(parseEngineMetrics('vllm:num_requests_waiting 1e99\nvllm:kv_cache_usage_perc 7')).toMatchObject({
+    queueDepth: 0x7fff_ffff,
+    kvCacheUsageRatio: 1,
+  });
+});

@@ -1,0 +1,85 @@
+import type { Config } from '../config/index.ts';
+import { EndpointState } from '../shm/index.ts';
+import type { EndpointScrape, FleetTable } from '../shm/index.ts';
+import type { Snapshot } from '../shard/protocol.ts';
+
+/** Endpoint states as the outside knows them: ejection, which shards decide, is one of them. */
+export const endpointStateNames = ['healthy', 'ejected', 'unhealthy', 'draining'] as const;
+export type EndpointStateName = (typeof endpointStateNames)[number];
+
+export function endpointStateName(fleet: FleetTable, slot: number, nowMs: number): EndpointStateName {
+  const state = fleet.state(slot);
+  if (state === EndpointState.draining) return 'draining';
+  if (state !== EndpointState.healthy) return 'unhealthy';
+  return fleet.isEjected(slot, nowMs) ? 'ejected' : 'healthy';
+}
+
+export interface EndpointStatus {
+  readonly url: string;
+  readonly state: EndpointStateName;
+  readonly role: string;
+  readonly sku: string | null;
+  readonly weight: number;
+  readonly inflight: number;
+  readonly inflight_tokens: number;
+  readonly connections: number;
+  /** Requests waiting in the engine; null when it does not say. */
+  readonly queue: number | null;
+  readonly running: number | null;
+  /** 0..1. */
+  readonly kv_usage: number | null;
+  readonly scrape_age_ms: number | null;
+  /** Null before the first token was seen. */
+  readonly ttft_ewma_ms: number | null;
+}
+
+export function endpointStatuses(
+  fleet: FleetTable,
+  pool: Config['pools'][number],
+  slots: readonly number[],
+  nowMs: number,
+): EndpointStatus[] {
+  const scrape: EndpointScrape = { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 };
+  return pool.endpoints.map((endpoint, index) => {
+    const slot = slots[index]!;
+    const isScraped = fleet.readScrape(slot, scrape);
+    const ttftMs = fleet.ttftEwmaMs(slot);
+    return {
+      url: endpoint.url,
+      state: endpointStateName(fleet, slot, nowMs),
+      role: endpoint.role,
+      sku: endpoint.sku,
+      weight: endpoint.weight,
+      inflight: fleet.inflight(slot),
+      inflight_tokens: fleet.inflightTokens(slot),
+      connections: fleet.connections(slot),
+      queue: isScraped ? scrape.queueDepth : null,
+      running: isScraped ? scrape.runningRequests : null,
+      kv_usage: isScraped ? scrape.kvCacheUsageRatio : null,
+      scrape_age_ms: isScraped ? Math.max(0, Math.round(nowMs - scrape.scrapedAtMs)) : null,
+      ttft_ewma_ms: ttftMs === 0 ? null : ttftMs,
+    };
+  });
+}
+
+export interface PoolReadiness {
+  readonly name: string;
+  readonly ready: boolean;
+  readonly endpoints: number;
+  readonly available: number;
+  /** Endpoints by state, states without any left out. */
+  readonly states: Partial<Record<EndpointStateName, number>>;
+}
+
+/** A pool is ready when at least one of its endpoints can be picked. */
+export function poolReadiness(fleet: FleetTable, { config, endpointSlots }: Snapshot, nowMs: number): PoolReadiness[] {
+  return config.pools.map((pool, poolIndex) => {
+    const states: Partial<Record<EndpointStateName, number>> = {};
+    for (const slot of endpointSlots[poolIndex]!) {
+      const state = endpointStateName(fleet, slot, nowMs);
+      states[state] = (states[state] ?? 0) + 1;
+    }
+    const available = states.healthy ?? 0;
+    return { name: pool.name, ready: available > 0, endpoints: pool.endpoints.length, available, states };
+  });
+}

@@ -1,0 +1,17 @@
+/**
+ * control: the main thread, and above it the supervisor process. It owns the config file, the fleet of shards and
+ * endpoints, the admin port and the log; it is the only folder that reads environment, files and signals, and beside
+ * upstream/ the only one that opens outgoing connections. No request passes through here.
+ *
+ * Read in this order: supervisor and supervision (two processes, exit codes), gateway (the process: arguments, signals,
+ * ready line, exit), control (start, reload, drain), shard-set and shard-thread, endpoint-registry (which slot is whose,
+ * over reloads), health and scrape (what is known of endpoints), lost-shard; then what is shown: admin-port,
+ * admin-server, admin-routes, status, process-metrics, dashboard; and log-sink.
+ */
+export { runGateway } from './gateway.ts';
+export type { GatewayOptions } from './gateway.ts';
+export type { Status } from './status.ts';
+export { ExitCode } from './supervision.ts';
+export { Supervisor } from './supervisor.ts';
+export type { SupervisorOptions } from './supervisor.ts';
+export { packageVersion } from './version.ts';

@@ -1,0 +1,87 @@
+import { readFileSync } from 'node:fs';
+import { Agent, request } from 'undici';
+import type { EndpointConfig, PoolConfig } from '../config/index.ts';
+
+/**
+ * Control's own requests to endpoints: health checks and metric scrapes. A connection each, closed after the answer: a
+ * check that rides on a kept connection says nothing about whether a new one can be made.
+ */
+export interface ProbeAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** What probes need to know of an endpoint. */
+export interface ProbeTarget {
+  readonly slot: number;
+  readonly pool: PoolConfig;
+  readonly endpoint: EndpointConfig;
+}
+
+export type Probe = (target: ProbeTarget, path: string, timeoutMs: number) => Promise<ProbeAnswer>;
+
+/** A vLLM with many models writes some hundred KiB of metrics. */
+const bodyBytesMax = 4 * 1024 * 1024;
+
+export class ProbeClient {
+  readonly #agents = new Map<string, Agent>();
+
+  /** GET of the endpoint's URL, base path included, plus `path`. Redirects are not followed. Rejects when there is no whole answer in time. */
+  readonly get: Probe = async (target, path, timeoutMs) => {
+    const { pool, endpoint } = target;
+    const { statusCode, body } = await request(endpoint.url + path, {
+      dispatcher: this.#agentOf(pool),
+      headers: { accept: '*/*', 'user-agent': 'penstock', ...credentialHeader(pool) },
+      // One limit for everything: connecting, waiting, reading.
+      signal: AbortSignal.timeout(timeoutMs),
+    });
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > bodyBytesMax) throw new Error(`answer is longer than ${bodyBytesMax} bytes`);
+      chunks.push(chunk);
+    }
+    return { status: statusCode, text: Buffer.concat(chunks).toString('latin1') };
+  };
+
+  /** Ends what is still under way. */
+  async close(): Promise<void> {
+    const agents = [...this.#agents.values()];
+    this.#agents.clear();
+    await Promise.all(agents.map((agent) => agent.destroy()));
+  }
+
+  #agentOf({ tls }: PoolConfig): Agent {
+    const key = JSON.stringify([tls.verify, tls.caPath, tls.serverName]);
+    let agent = this.#agents.get(key);
+    if (agent === undefined) {
+      agent = new Agent({
+        pipelining: 0, // No keep-alive.
+        connect: {
+          rejectUnauthorized: tls.verify,
+          ...(tls.caPath === null ? {} : { ca: readFileSync(tls.caPath) }),
+          ...(tls.serverName === null ? {} : { servername: tls.serverName }),
+        },
+      });
+      this.#agents.set(key, agent);
+    }
+    return agent;
+  }
+}
+
+/** Some servers want the key on every path. It goes to the pool's own endpoints only, as it does with requests. */
+function credentialHeader({ credential, dialect }: PoolConfig): Record<string, string> {
+  if (credential === null) return {};
+  if (dialect === 'anthropic') return { 'x-api-key': credential };
+  if (dialect === 'gemini') return { 'x-goog-api-key': credential };
+  return { authorization: `Bearer ${credential}` };
+}
+
+/** The innermost reason of a failed probe, short enough for a log line: `ECONNREFUSED`, `timeout`. */
+export function probeFailure(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'TimeoutError') return 'timeout';
+  if ('code' in error && typeof error.code === 'string') return error.code;
+  return error.message;
+}

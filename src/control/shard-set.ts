@@ -1,0 +1,192 @@
+import type { Logger } from 'pino';
+import type { ExchangeView, ListenPorts, ShardInit, Snapshot } from '../shard/protocol.ts';
+import { Backoff } from './backoff.ts';
+import type { BackoffRule } from './backoff.ts';
+import { within } from './deferred.ts';
+import { ShardError, ShardPhase, ShardThread } from './shard-thread.ts';
+
+/**
+ * All shard threads of the process. A thread that dies is replaced, on the ports the first one got, until a drain is
+ * asked for; what it held in shared memory is taken back first (`onLost`).
+ */
+export interface ShardSetOptions {
+  readonly shardCount: number;
+  readonly scriptUrl: URL;
+  /** What a thread started now gets; reads the snapshot in force. */
+  readonly init: (shardIndex: number) => ShardInit;
+  readonly log: Logger;
+  readonly onLog: (lines: string) => void;
+  /** The thread has ended: give back what it held. Called before its replacement starts. */
+  readonly onLost: (shardIndex: number) => void;
+  readonly backoff?: BackoffRule;
+}
+
+export interface ShardView {
+  readonly index: number;
+  readonly phase: string;
+  readonly restartCount: number;
+  readonly livedMs: number;
+  readonly appliedVersion: number;
+}
+
+interface Place {
+  thread: ShardThread | null;
+  restartCount: number;
+  readonly backoff: Backoff;
+  timer: NodeJS.Timeout | null;
+}
+
+const exchangesTimeoutMs = 1000;
+const applyTimeoutMs = 10_000;
+const stopTimeoutMs = 5000;
+
+export class ShardSet {
+  readonly #options: ShardSetOptions;
+  readonly #places: Place[];
+  #ports: ListenPorts = [];
+  /** False until `start` succeeded and from a drain on: threads that die are not replaced then. */
+  #isKept = false;
+
+  constructor(options: ShardSetOptions) {
+    this.#options = options;
+    this.#places = Array.from({ length: options.shardCount }, () => ({
+      thread: null,
+      restartCount: 0,
+      backoff: new Backoff(options.backoff),
+      timer: null,
+    }));
+  }
+
+  get listeningCount(): number {
+    return this.#threads().filter((thread) => thread.isListening).length;
+  }
+
+  get count(): number {
+    return this.#places.length;
+  }
+
+  get uws(): string {
+    return this.#threads().find((thread) => thread.uws !== '')?.uws ?? '';
+  }
+
+  /**
+   * Shard 0 binds first: a port 0 becomes a number, and a port that is taken or a build that does not load is known
+   * before the others start, side by side. Rejects with ShardError; threads that did start are then still to be stopped.
+   */
+  async start(ports: ListenPorts): Promise<ListenPorts> {
+    this.#ports = await this.#launch(0).listen(ports);
+    const others = this.#places.slice(1).map((_, index) => this.#launch(index + 1).listen(this.#ports));
+    await Promise.all(others);
+    this.#isKept = true;
+    // One that died between its answer and now had nobody to replace it.
+    for (const [index, place] of this.#places.entries()) if (place.thread === null) this.#restartLater(index, 0);
+    return this.#ports;
+  }
+
+  /** Reasons of the shards that did not take the snapshot over; none is success. */
+  async apply(snapshot: Snapshot): Promise<string[]> {
+    const answers = this.#threads().map(async (thread) => {
+      const refusal = await within(thread.apply(snapshot), applyTimeoutMs, 'no answer in time');
+      return refusal === null ? null : `shard ${thread.index}: ${refusal}`;
+    });
+    return (await Promise.all(answers)).filter((refusal) => refusal !== null);
+  }
+
+  /** Open exchanges of all shards, and the shards that did not answer within a second. */
+  async exchanges(): Promise<{ exchanges: ExchangeView[]; silentShards: number[] }> {
+    const exchanges: ExchangeView[] = [];
+    const silentShards: number[] = [];
+    const answers = this.#threads().map(async (thread) => {
+      const answer = await within(thread.exchanges(), exchangesTimeoutMs, null);
+      if (answer === null) silentShards.push(thread.index);
+      else for (const exchange of answer) exchanges.push(exchange);
+    });
+    await Promise.all(answers);
+    return { exchanges, silentShards };
+  }
+
+  views(): ShardView[] {
+    return this.#places.map(({ thread, restartCount }, index) => ({
+      index,
+      phase: thread?.phaseName ?? 'exited',
+      restartCount,
+      livedMs: thread === null ? 0 : performance.now() - thread.startedAtMs,
+      appliedVersion: thread?.appliedVersion ?? 0,
+    }));
+  }
+
+  /** Every shard stops accepting. False when exchanges were left after `drainMs + graceMs`. */
+  async drain(drainMs: number, graceMs: number): Promise<boolean> {
+    this.#letGo();
+    const all = Promise.all(this.#threads().map((thread) => thread.drain(drainMs)));
+    return (await within(all, drainMs + graceMs, null)) !== null;
+  }
+
+  /** Every shard closes and ends. False when one did not within five seconds; it must not be terminated then. */
+  async stop(): Promise<boolean> {
+    this.#letGo();
+    const threads = this.#threads();
+    for (const thread of threads) thread.stop();
+    return (await within(Promise.all(threads.map((thread) => thread.exited)), stopTimeoutMs, null)) !== null;
+  }
+
+  #threads(): ShardThread[] {
+    return this.#places.flatMap(({ thread }) => thread ?? []);
+  }
+
+  #letGo(): void {
+    this.#isKept = false;
+    for (const place of this.#places) if (place.timer !== null) clearTimeout(place.timer);
+  }
+
+  #launch(index: number): ShardThread {
+    const { scriptUrl, init, onLog } = this.#options;
+    const thread = new ShardThread(scriptUrl, init(index), {
+      onLog,
+      onExit: (code, error) => this.#onExit(thread, code, error),
+    });
+    this.#places[index]!.thread = thread;
+    return thread;
+  }
+
+  #onExit(thread: ShardThread, code: number, error: Error | null): void {
+    const { index } = thread;
+    this.#places[index]!.thread = null;
+    this.#options.onLost(index);
+    if (error !== null) this.#options.log.error({ err: error, shard: index, exit_code: code }, 'shard died');
+    else if (this.#isKept) this.#options.log.error({ shard: index, exit_code: code }, 'shard ended unasked');
+    if (this.#isKept) this.#restartLater(index, performance.now() - thread.startedAtMs);
+  }
+
+  #restartLater(index: number, livedMs: number): void {
+    const place = this.#places[index]!;
+    const waitMs = place.backoff.nextMs(livedMs);
+    place.timer = setTimeout(() => void this.#restart(index), waitMs);
+  }
+
+  async #restart(index: number): Promise<void> {
+    const place = this.#places[index]!;
+    place.restartCount++;
+    const thread = this.#launch(index);
+    try {
+      await thread.listen(this.#ports);
+    } catch (error) {
+      if (!(error instanceof ShardError)) throw error;
+      // A thread that died has been seen to in #onExit; one that only said no has to be told to end, then it comes there.
+      if (thread.phase >= ShardPhase.stopping) return;
+      this.#options.log.error({ shard: index, reason: error.message }, 'shard could not be restarted');
+      thread.stop();
+      return;
+    }
+    this.#options.log.warn({ shard: index, restarts: place.restartCount }, 'shard restarted');
+    await this.#catchUp(thread);
+  }
+
+  /** A configuration applied while the thread was loading did not reach it. */
+  async #catchUp(thread: ShardThread): Promise<void> {
+    const { snapshot } = this.#options.init(thread.index);
+    if (snapshot.version <= thread.appliedVersion) return;
+    const refusal = await within(thread.apply(snapshot), applyTimeoutMs, 'no answer in time');
+    if (refusal !== null) this.#options.log.error({ shard: thread.index, reason: refusal }, 'shard refused the config');
+  }
+}

@@ -1,0 +1,176 @@
+import { metrics } from '../account/metrics.ts';
+import { SharedBudget } from '../shm/index.ts';
+import type { CounterSeries, SeriesSnapshot } from '../shm/index.ts';
+import type { Control } from './control.ts';
+import { endpointStatuses, poolReadiness } from './fleet-status.ts';
+import type { EndpointStatus, PoolReadiness } from './fleet-status.ts';
+import type { HealthMode } from './health.ts';
+import { packageVersion } from './version.ts';
+
+/** The answer of `GET /ready`. `missing` says in words what it still waits for; empty when `ready`. */
+export interface Readiness {
+  readonly ready: boolean;
+  readonly status: 'starting' | 'ready' | 'not_ready' | 'draining';
+  readonly pid: number;
+  readonly shards: { readonly listening: number; readonly count: number };
+  readonly pools: readonly PoolReadiness[];
+  readonly missing: readonly string[];
+}
+
+export function readiness(control: Control): Readiness {
+  const { shards, fleet, snapshot, phase } = control;
+  const pools = poolReadiness(fleet, snapshot, control.clock.refresh());
+  const isDraining = phase === 'draining' || phase === 'stopped';
+  const missing: string[] = [];
+  if (isDraining) missing.push('the gateway is draining');
+  else if (shards.listeningCount < shards.count) {
+    missing.push(`${shards.listeningCount} of ${shards.count} shards listen`);
+  }
+  for (const pool of pools) {
+    if (pool.ready) continue;
+    const states = Object.entries(pool.states).map(([state, count]) => `${count} ${state}`);
+    missing.push(`pool ${pool.name}: none of its ${pool.endpoints} endpoints is available (${states.join(', ')})`);
+  }
+  const ready = missing.length === 0 && phase === 'running';
+  const unready = isDraining ? 'draining' : phase === 'starting' ? 'starting' : 'not_ready';
+  return {
+    ready,
+    status: ready ? 'ready' : unready,
+    pid: process.pid,
+    shards: { listening: shards.listeningCount, count: shards.count },
+    pools,
+    missing,
+  };
+}
+
+/** The answer of `GET /status`. */
+export interface Status {
+  readonly version: string;
+  readonly uws: string;
+  readonly pid: number;
+  readonly phase: string;
+  readonly uptime_s: number;
+  readonly config_version: number;
+  readonly config_fingerprint: string;
+  readonly rss_bytes: number;
+  readonly cpu_s: number;
+  readonly buffered_bytes: number;
+  readonly buffered_bytes_max: number;
+  /** Exchanges closed since the start. */
+  readonly requests_total: number;
+  readonly tokens_total: number;
+  readonly listeners: readonly { readonly name: string; readonly address: string }[];
+  readonly shards: readonly ShardStatus[];
+  readonly pools: readonly PoolStatus[];
+}
+
+export interface ShardStatus {
+  readonly index: number;
+  readonly state: string;
+  readonly connections: number;
+  readonly buffered_bytes: number;
+  readonly requests_total: number;
+  readonly restarts: number;
+  readonly uptime_s: number;
+  readonly config_version: number;
+}
+
+export interface PoolStatus {
+  readonly name: string;
+  readonly ready: boolean;
+  readonly picker: string;
+  readonly engine: string;
+  readonly queued: number;
+  readonly endpoints: readonly (EndpointStatus & {
+    readonly engine: string | null;
+    readonly checks: HealthMode;
+    readonly last_check_failure: string | null;
+  })[];
+}
+
+export function status(control: Control, { counters }: SeriesSnapshot): Status {
+  const { memory, shards, snapshot, fleet } = control;
+  const nowMs = control.clock.refresh();
+  const budget = new SharedBudget(memory, -1);
+  const cpu = process.cpuUsage();
+  const connections = byShard(counters, metrics.shardConnections.id, memory.shardCount);
+  const requests = byShard(counters, metrics.requests.id, memory.shardCount);
+  const ready = new Map(poolReadiness(fleet, snapshot, nowMs).map((pool) => [pool.name, pool.ready]));
+  return {
+    version: packageVersion,
+    uws: shards.uws,
+    pid: process.pid,
+    phase: control.phase,
+    uptime_s: seconds(performance.now() - control.startedAtMs),
+    config_version: snapshot.version,
+    config_fingerprint: control.fingerprint,
+    rss_bytes: process.memoryUsage.rss(),
+    cpu_s: seconds((cpu.user + cpu.system) / 1000),
+    buffered_bytes: budget.used(),
+    buffered_bytes_max: memory.bufferedBytesMax,
+    requests_total: requests.reduce((sum, count) => sum + count, 0),
+    tokens_total: totalOf(counters, metrics.tokens.id),
+    listeners: listenerAddresses(control),
+    shards: shards.views().map((view) => ({
+      index: view.index,
+      state: view.phase,
+      connections: connections[view.index]!,
+      buffered_bytes: budget.usedBy(view.index),
+      requests_total: requests[view.index]!,
+      restarts: view.restartCount,
+      uptime_s: seconds(view.livedMs),
+      config_version: view.appliedVersion,
+    })),
+    pools: snapshot.config.pools.map((pool, poolIndex) => {
+      const slots = snapshot.endpointSlots[poolIndex]!;
+      return {
+        name: pool.name,
+        ready: ready.get(pool.name) ?? false,
+        picker: pool.picker,
+        engine: pool.engine,
+        queued: totalOf(counters, metrics.queueDepth.id, pool.name),
+        endpoints: endpointStatuses(fleet, pool, slots, nowMs).map((endpoint, index) => ({
+          ...endpoint,
+          engine: control.scraper.engine(slots[index]!),
+          checks: control.health.mode(slots[index]!),
+          last_check_failure: control.health.lastFailure(slots[index]!),
+        })),
+      };
+    }),
+  };
+}
+
+/** Listeners with the ports they got, as the ready line and `/status` show them. */
+export function listenerAddresses({ snapshot, ports }: Control): { name: string; address: string }[] {
+  return snapshot.config.listeners.map(({ name, address }, index) => ({
+    name,
+    address: addressText(address.host, ports[index] ?? address.port),
+  }));
+}
+
+export function addressText(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function byShard(counters: readonly CounterSeries[], metricId: number, shardCount: number): number[] {
+  const sums = Array.from({ length: shardCount }, () => 0);
+  for (const series of counters) {
+    if (series.metricId !== metricId) continue;
+    for (let shard = 0; shard < shardCount; shard++) sums[shard]! += series.values[shard]!;
+  }
+  return sums;
+}
+
+function totalOf(counters: readonly CounterSeries[], metricId: number, firstLabel?: string): number {
+  let sum = 0;
+  for (const series of counters) {
+    if (series.metricId === metricId && (firstLabel === undefined || series.labels[0] === firstLabel)) {
+      sum += series.total;
+    }
+  }
+  return sum;
+}
+
+function seconds(ms: number): number {
+  return Math.round(ms) / 1000;
+}

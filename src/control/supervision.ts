@@ -1,0 +1,29 @@
+/**
+ * What the gateway process tells its supervisor over the IPC channel, and what the exit codes mean. The other direction
+ * needs no messages: signals say all there is to say, and a closed channel means the supervisor is gone.
+ */
+export type GatewayToSupervisor =
+  /** Every shard listens; sent once. */
+  | { readonly kind: 'ready' }
+  /** The process is about to end on purpose with `code`, even if its last breath turns out to be a SIGKILL. */
+  | { readonly kind: 'exit'; readonly code: number };
+
+/** Exit codes of the gateway process. The supervisor passes these on; anything else is a crash and is restarted. */
+export const ExitCode = { drained: 0, badConfig: 1, cannotStart: 2 } as const;
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+/** The gateway cannot start; `exitCode` says whose fault it is, `message` is for the operator. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+  readonly exitCode: ExitCode;
+
+  constructor(message: string, exitCode: ExitCode = ExitCode.cannotStart) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+export function isGatewayMessage(message: unknown): message is GatewayToSupervisor {
+  if (typeof message !== 'object' || message === null || !('kind' in message)) return false;
+  return message.kind === 'ready' || (message.kind === 'exit' && 'code' in message && typeof message.code === 'number');
+}

@@ -1,0 +1,39 @@
+import { FieldList } from './field-list.ts';
+
+/**
+ * The head of a request after the guard let it pass. It is kept for the life of the exchange, because filters change
+ * fields and every attempt writes an upstream head from them.
+ */
+export class RequestHead extends FieldList {
+  method = '';
+  /** Path of the target, starting with '/'. */
+  path = '/';
+  /** Query without '?', '' when there is none. */
+  query = '';
+  /** -1 when the body has no declared length. */
+  contentLength = -1;
+  isChunked = false;
+  /** True when the connection must close after the answer. */
+  closesConnection = false;
+  /** Length of all fields as they stood on the wire, about. */
+  fieldBytes = 0;
+
+  get hasBody(): boolean {
+    return this.isChunked || this.contentLength > 0;
+  }
+
+  get isHead(): boolean {
+    return this.method === 'HEAD';
+  }
+
+  recycle(): void {
+    this.method = '';
+    this.path = '/';
+    this.query = '';
+    this.count = 0;
+    this.contentLength = -1;
+    this.isChunked = false;
+    this.closesConnection = false;
+    this.fieldBytes = 0;
+  }
+}

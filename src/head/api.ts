@@ -1,0 +1,44 @@
+import { Api } from '../exchange/index.ts';
+
+/** What a path asks for. */
+interface ApiPath {
+  readonly api: Api;
+  /** The body is a JSON object with a `model` (POST only). */
+  readonly hasModel: boolean;
+  /** Repeating the request only costs time: nothing is stored, no tool runs. */
+  readonly isRepeatable: boolean;
+}
+
+function inference(api: Api): ApiPath {
+  return { api, hasModel: true, isRepeatable: true };
+}
+
+/** Paths under /v1/ that are understood (CONTRACT section 3); vLLM and SGLang serve some without the prefix too. */
+const paths: ReadonlyMap<string, ApiPath> = new Map<string, ApiPath>([
+  ['/v1/chat/completions', inference(Api.chatCompletions)],
+  ['/v1/completions', inference(Api.completions)],
+  ['/v1/embeddings', inference(Api.embeddings)],
+  ['/v1/rerank', inference(Api.rerank)],
+  ['/v2/rerank', inference(Api.rerank)],
+  ['/rerank', inference(Api.rerank)],
+  ['/v1/score', inference(Api.score)],
+  ['/score', inference(Api.score)],
+  ['/v1/messages', inference(Api.messages)],
+  ['/v1/messages/count_tokens', inference(Api.messages)],
+  // Responses may be stored and may run tools at the upstream, so they are never sent twice.
+  ['/v1/responses', { api: Api.responses, hasModel: true, isRepeatable: false }],
+  ['/v1/audio/speech', inference(Api.audio)],
+  ['/v1/audio/transcriptions', inference(Api.audio)],
+  ['/v1/audio/translations', inference(Api.audio)],
+  ['/v1/images/generations', inference(Api.images)],
+  ['/v1/images/edits', inference(Api.images)],
+]);
+
+const other: ApiPath = { api: Api.other, hasModel: false, isRepeatable: false };
+const models: ApiPath = { api: Api.models, hasModel: false, isRepeatable: true };
+
+export function classifyPath(path: string, method: string): ApiPath {
+  if (method === 'POST') return paths.get(path) ?? other;
+  if ((method === 'GET' || method === 'HEAD') && (path === '/v1/models' || path.startsWith('/v1/models/'))) return models;
+  return other;
+}

@@ -1,0 +1,29 @@
+/**
+ * http: pure functions and small state machines over bytes. Nothing here opens a socket, keeps a timer or knows an exchange;
+ * input is borrowed for the call, and what is kept is copied into memory of bounded size.
+ *
+ * Read in this order: bytes (character classes), head-rules and host (what a request head may hold), status-text,
+ * response-head and chunk-decoder (the two halves of a response), response-parser (which drives them), json-scanner (what
+ * routing needs from a request body), usage, sse-tap and json-tail (what accounting needs from a response body), multipart.
+ */
+export {
+  connectionTokens,
+  hopByHop,
+  isCleanFieldValue,
+  isCleanTarget,
+  isToken,
+  isValidHost,
+  knownMethods,
+  parseContentLength,
+  trimOws,
+} from './head-rules.ts';
+export { RequestScanner, ScanState } from './json-scanner.ts';
+export { UsageTail } from './json-tail.ts';
+export { boundaryOf, findMultipartModel } from './multipart.ts';
+export { ParserErrorCode } from './parser-error.ts';
+export type { ResponseLimits } from './parser-error.ts';
+export { BodyKind, ResponseParser } from './response-parser.ts';
+export type { ResponseSink } from './response-parser.ts';
+export { SseTap } from './sse-tap.ts';
+export { statusLine, statusText } from './status-text.ts';
+export type { TokenUsage } from './usage.ts';

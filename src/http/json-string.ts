@@ -1,0 +1,55 @@
+const space = 0x20;
+const quote = 0x22;
+const backslash = 0x5c;
+
+/**
+ * Bytes of a string that are looked at one by one before memchr takes over. A native call costs as much as about 20 steps of
+ * the loop (24 against 1.3 ns a byte, Node 20.20), and most strings of a chat body are role names and keys.
+ */
+const steppedBytes = 24;
+
+/**
+ * @hot per chunk. The offset of the quote that ends the string whose content goes on at `at`, or -1 when [at, end) does not
+ * hold it. `at` must not lie behind an unpaired backslash; on -1, `endsEscaped` tells whether `end` does.
+ */
+export function stringEnd(bytes: Buffer, at: number, end: number): number {
+  let from = at;
+  for (;;) {
+    const steppedEnd = from + steppedBytes < end ? from + steppedBytes : end;
+    while (from < steppedEnd) {
+      const code = bytes[from]!;
+      if (code === quote) return from;
+      from += code === backslash ? 2 : 1;
+    }
+    if (from >= end) return -1;
+    const found = bytes.indexOf(quote, from);
+    if (found === -1 || found >= end) return -1;
+    if (!endsEscaped(bytes, from, found)) return found;
+    // Behind an escaped quote another is likely near: step again.
+    from = found + 1;
+  }
+}
+
+/** Whether an odd run of backslashes stands before `end`; `start` must not lie behind an unpaired one. */
+export function endsEscaped(bytes: Buffer, start: number, end: number): boolean {
+  let at = end;
+  while (at > start && bytes[at - 1] === backslash) at--;
+  return ((end - at) & 1) === 1;
+}
+
+export function hasBackslash(bytes: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if (bytes[at] === backslash) return true;
+  return false;
+}
+
+/** The text of a JSON string whose content is bytes [start, end), or null when a control byte or an escape is wrong. */
+export function decodeString(bytes: Buffer, start: number, end: number): string | null {
+  for (let at = start; at < end; at++) if (bytes[at]! < space) return null;
+  const text = bytes.toString('utf8', start, end);
+  if (!hasBackslash(bytes, start, end)) return text;
+  try {
+    return JSON.parse(`"${text}"`) as string;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Finds the token usage an answer reports about itself, in bytes whose beginning may be missing. The names differ by API,
+ * the place does not: an object under a key `"usage"`, near the end.
+ */
+import { endsEscaped, stringEnd } from './json-string.ts';
+
+/** Tokens as OTel's `gen_ai.usage.*` counts them. `cachedTokens` are part of `promptTokens`, whatever the API says. */
+export interface TokenUsage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly cachedTokens: number;
+}
+
+/** What one usage object says; -1 where it says nothing. Streams of Anthropic spread the numbers over two events. */
+export interface PartialUsage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly cachedTokens: number;
+}
+
+const quote = 0x22;
+const colon = 0x3a;
+const openBrace = 0x7b;
+const closeBrace = 0x7d;
+const needle: Uint8Array = Buffer.from('"usage"');
+
+/**
+ * Boyer-Moore-Horspool, backwards: how far the window may move left, by its first byte. Six of seven bytes are never looked
+ * at, and unlike `Buffer.lastIndexOf` it stops at `start`: read buffers hold stale bytes around the piece.
+ */
+const shifts = new Uint8Array(256).fill(needle.length);
+for (let index = needle.length - 1; index > 0; index--) shifts[needle[index]!] = index;
+
+/** @hot per chunk. Offset of the brace that opens the last `"usage": {...}` in [start, end), or -1. */
+export function lastUsageObject(bytes: Buffer, start: number, end: number): number {
+  let at = end - needle.length;
+  while (at >= start) {
+    const first = bytes[at]!;
+    if (first === quote && isUsageKey(bytes, at, start)) {
+      const value = valueAfterKey(bytes, at + needle.length, end);
+      if (value !== -1 && bytes[value] === openBrace) return value;
+    }
+    at -= shifts[first]!;
+  }
+  return -1;
+}
+
+/** A quote inside a string is escaped, so text that speaks of "usage" is not taken for the key. */
+function isUsageKey(bytes: Buffer, at: number, start: number): boolean {
+  for (let index = 1; index < needle.length; index++) if (bytes[at + index] !== needle[index]) return false;
+  return !endsEscaped(bytes, start, at);
+}
+
+/** Offset of the first byte of the value behind a key that ends at `at`, or -1 when it is no key or the bytes end. */
+function valueAfterKey(bytes: Buffer, at: number, end: number): number {
+  const colonAt = afterWhitespace(bytes, at, end);
+  if (colonAt >= end || bytes[colonAt] !== colon) return -1;
+  const valueAt = afterWhitespace(bytes, colonAt + 1, end);
+  return valueAt < end ? valueAt : -1;
+}
+
+function afterWhitespace(bytes: Buffer, start: number, end: number): number {
+  let at = start;
+  while (at < end && bytes[at]! <= 0x20) at++;
+  return at;
+}
+
+/** Reads the object that opens at `start`; null when it is cut off, malformed, or counts no tokens. Not for hot paths. */
+export function parseUsage(bytes: Buffer, start: number, end: number): PartialUsage | null {
+  const close = objectEnd(bytes, start, end);
+  if (close === -1) return null;
+  try {
+    return usageOf(JSON.parse(bytes.toString('utf8', start, close)) as Record<string, unknown>);
+  } catch {
+    return null;
+  }
+}
+
+/** Offset behind the brace that closes the object opened at `start`, or -1. */
+function objectEnd(bytes: Buffer, start: number, end: number): number {
+  let depth = 0;
+  for (let at = start; at < end; at++) {
+    const code = bytes[at];
+    if (code === openBrace) depth++;
+    else if (code === closeBrace && --depth === 0) return at + 1;
+    else if (code === quote) {
+      at = stringEnd(bytes, at + 1, end);
+      if (at === -1) return -1;
+    }
+  }
+  return -1;
+}
+
+/**
+ * OpenAI and the engines say prompt_tokens and completion_tokens, Responses and Anthropic input_tokens and output_tokens.
+ * Anthropic's input_tokens leave out what was read from or written to the cache; everybody else counts it in.
+ */
+function usageOf(usage: Record<string, unknown>): PartialUsage | null {
+  const completionTokens = firstCount(usage['completion_tokens'], usage['output_tokens']);
+  const totalTokens = firstCount(usage['total_tokens']);
+  let promptTokens = firstCount(usage['prompt_tokens']);
+  const inputTokens = firstCount(usage['input_tokens']);
+  if (promptTokens === -1 && inputTokens !== -1) {
+    const written = firstCount(usage['cache_creation_input_tokens']);
+    const read = firstCount(usage['cache_read_input_tokens']);
+    promptTokens = inputTokens + Math.max(0, written) + Math.max(0, read);
+  }
+  // Some rerankers report the total only.
+  if (promptTokens === -1 && totalTokens !== -1)
+    promptTokens = Math.max(0, totalTokens - Math.max(0, completionTokens));
+  if (promptTokens === -1 && completionTokens === -1) return null;
+  const cachedTokens = firstCount(
+    member(usage['prompt_tokens_details'], 'cached_tokens'),
+    member(usage['input_tokens_details'], 'cached_tokens'),
+    member(usage['input_token_details'], 'cached_tokens'),
+    usage['cache_read_input_tokens'],
+  );
+  return { promptTokens, completionTokens, cachedTokens };
+}
+
+function member(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+}
+
+function firstCount(...values: readonly unknown[]): number {
+  for (const value of values) if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
+  return -1;
+}
+
+/** The later report wins, field by field; what neither mentions is 0. Null when there is none. */
+export function mergeUsage(earlier: PartialUsage | null, later: PartialUsage | null): TokenUsage | null {
+  if (earlier === null && later === null) return null;
+  return {
+    promptTokens: firstCount(later?.promptTokens, earlier?.promptTokens, 0),
+    completionTokens: firstCount(later?.completionTokens, earlier?.completionTokens, 0),
+    cachedTokens: firstCount(later?.cachedTokens, earlier?.cachedTokens, 0),
+  };
+}

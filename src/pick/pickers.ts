@@ -1,0 +1,138 @@
+import { mixPair } from './hash.ts';
+import type { PickRequest, PoolView } from './pool-view.ts';
+
+/** Chooses among `view.candidates` (at least one) and returns an endpoint index. Knows no health and no limits. */
+export interface Picker {
+  choose(view: PoolView, request: PickRequest): number;
+}
+
+export interface PickerContext {
+  /** [0, 1). */
+  readonly random: () => number;
+  readonly shardIndex: number;
+}
+
+/**
+ * Smooth weighted round robin (nginx's): each turn every candidate gains its weight, the richest is chosen and pays the
+ * total. Per shard; shards start at different endpoints, so that N shards do not all begin with the first.
+ */
+class RoundRobin implements Picker {
+  readonly #credit: number[] = [];
+  readonly #start: number;
+
+  constructor(start: number) {
+    this.#start = start;
+  }
+
+  choose(view: PoolView): number {
+    const size = view.endpoints.length;
+    while (this.#credit.length < size) this.#credit.push(0);
+    let total = 0;
+    let best = -1;
+    for (let turn = 0; turn < view.count; turn++) {
+      const index = view.candidates[(turn + this.#start) % view.count]!;
+      const weight = view.endpoints[index]!.weight;
+      total += weight;
+      const credit = (this.#credit[index]! += weight);
+      if (best < 0 || credit > this.#credit[best]!) best = index;
+    }
+    this.#credit[best]! -= total;
+    return best;
+  }
+}
+
+class WeightedRandom implements Picker {
+  readonly #random: () => number;
+
+  constructor(random: () => number) {
+    this.#random = random;
+  }
+
+  choose(view: PoolView): number {
+    let total = 0;
+    for (let turn = 0; turn < view.count; turn++) total += view.endpoints[view.candidates[turn]!]!.weight;
+    let point = this.#random() * total;
+    for (let turn = 0; turn < view.count; turn++) {
+      const index = view.candidates[turn]!;
+      point -= view.endpoints[index]!.weight;
+      if (point < 0) return index;
+    }
+    return view.candidates[view.count - 1]!;
+  }
+}
+
+/**
+ * Power of two choices on the load that all shards share: of two candidates drawn at random the one with fewer tokens in
+ * flight per weight. With private counts N shards would pile onto the same endpoint; with shared ones they act as one.
+ */
+class LeastLoad implements Picker {
+  readonly #random: () => number;
+
+  constructor(random: () => number) {
+    this.#random = random;
+  }
+
+  choose(view: PoolView): number {
+    if (view.count === 1) return view.candidates[0]!;
+    const first = Math.floor(this.#random() * view.count);
+    let second = Math.floor(this.#random() * (view.count - 1));
+    if (second >= first) second++;
+    const one = view.candidates[first]!;
+    const other = view.candidates[second]!;
+    return load(view, one) <= load(view, other) ? one : other;
+  }
+}
+
+/** Tokens decide; requests without an estimate still count, and break ties. */
+function load(view: PoolView, index: number): number {
+  const { slot, weight } = view.endpoints[index]!;
+  return (view.fleet.inflightTokens(slot) + view.fleet.inflight(slot)) / weight;
+}
+
+/** A key's endpoint takes at most this much more than the mean before its next choice is used. */
+const loadBound = 1.25;
+
+/**
+ * Weighted rendezvous hashing with bounded load: each key ranks the endpoints, and takes the best that is not far above
+ * the mean in flight. An endpoint that comes or goes moves only its own keys.
+ */
+class ConsistentHash implements Picker {
+  choose(view: PoolView, request: PickRequest): number {
+    let inflight = 1;
+    for (let turn = 0; turn < view.count; turn++) inflight += view.fleet.inflight(view.endpoints[view.candidates[turn]!]!.slot);
+    const bound = Math.ceil((inflight / view.count) * loadBound);
+    let best = -1;
+    let bestScore = Number.NEGATIVE_INFINITY;
+    let bestAny = -1;
+    let bestAnyScore = Number.NEGATIVE_INFINITY;
+    for (let turn = 0; turn < view.count; turn++) {
+      const index = view.candidates[turn]!;
+      const endpoint = view.endpoints[index]!;
+      const unit = (mixPair(request.hashKey, view.hashes[index]!) + 0.5) / 0x1_0000_0000;
+      const score = endpoint.weight / -Math.log(unit);
+      if (score > bestAnyScore) {
+        bestAny = index;
+        bestAnyScore = score;
+      }
+      if (score > bestScore && view.fleet.inflight(endpoint.slot) < bound) {
+        best = index;
+        bestScore = score;
+      }
+    }
+    return best < 0 ? bestAny : best;
+  }
+}
+
+/** `kv_aware` picks by load alone as long as no prefix index feeds it; control says so at start. */
+export function makePicker(name: string, context: PickerContext): Picker {
+  switch (name) {
+    case 'round_robin':
+      return new RoundRobin(context.shardIndex);
+    case 'random':
+      return new WeightedRandom(context.random);
+    case 'consistent_hash':
+      return new ConsistentHash();
+    default:
+      return new LeastLoad(context.random);
+  }
+}

@@ -1,0 +1,94 @@
+import { type CloseCode, closeReasons, type Exchange } from '../exchange/index.ts';
+import { isCleanFieldValue, isToken, statusLine } from '../http/index.ts';
+
+/** An answer the gateway gives itself. `headers`: lower-case names. */
+export interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | Uint8Array;
+}
+
+const errorHeaders = { 'content-type': 'application/json' } as const;
+
+/**
+ * The body of a gateway error, in the shape the clients of that path read. Only by JSON.stringify: text of a client or
+ * an endpoint may be in `message`.
+ */
+export function errorBody(path: string, code: CloseCode, type: string, message: string, requestId: string): string {
+  if (isAnthropicPath(path)) {
+    return JSON.stringify({ type: 'error', error: { type: anthropicType(closeReasons[code].status), message }, request_id: requestId });
+  }
+  return JSON.stringify({ error: { message, type, param: null, code } });
+}
+
+/** The event that tells the client of a stream that it is not complete. */
+export function truncationEvent(path: string, message: string): string {
+  if (isAnthropicPath(path)) {
+    return `event: error\ndata: ${JSON.stringify({ type: 'error', error: { type: 'api_error', message } })}\n\n`;
+  }
+  return `data: ${JSON.stringify({ error: { message, type: 'upstream_error', code: 'stream_truncated' } })}\n\n`;
+}
+
+export function isAnthropicPath(path: string): boolean {
+  return path === '/v1/messages' || path.startsWith('/v1/messages/');
+}
+
+function anthropicType(status: number): string {
+  switch (status) {
+    case 401:
+      return 'authentication_error';
+    case 403:
+      return 'permission_error';
+    case 404:
+      return 'not_found_error';
+    case 413:
+      return 'request_too_large';
+    case 429:
+      return 'rate_limit_error';
+    case 503:
+      return 'overloaded_error';
+    case 504:
+      return 'timeout_error';
+    default:
+      return status >= 500 ? 'api_error' : 'invalid_request_error';
+  }
+}
+
+export function errorReply(exchange: Exchange, code: CloseCode, message: string): Reply {
+  const reason = closeReasons[code];
+  const headers =
+    reason.retryAfterSeconds > 0 ? { ...errorHeaders, 'retry-after': String(reason.retryAfterSeconds) } : errorHeaders;
+  return {
+    status: reason.status,
+    headers,
+    body: errorBody(exchange.head.path, code, reason.type, message, exchange.requestId),
+  };
+}
+
+/**
+ * Writes `reply` as the whole response and leaves the downstream over. The caller makes sure that this is not the turn in
+ * which the request was read. `closes`: the connection ends after it, which may cost a client that is still sending its
+ * body the answer, so it is set only where the framing can no longer be trusted.
+ */
+export function writeReply(exchange: Exchange, reply: Reply, closes: boolean): void {
+  const downstream = exchange.downstream!;
+  downstream.cork(() => {
+    downstream.writeStatus(statusLine(reply.status));
+    for (const [name, value] of Object.entries(reply.headers)) {
+      if (isToken(name) && isCleanFieldValue(value)) downstream.writeHeader(name, value);
+    }
+    downstream.writeHeader('x-request-id', exchange.requestId);
+    const hasBody = reply.status !== 204 && reply.status !== 304;
+    if (exchange.head.isHead || !hasBody) {
+      const length = Buffer.byteLength(reply.body as string);
+      if (hasBody) downstream.endWithoutBody(length, closes);
+      else downstream.endWithoutBody(undefined, closes);
+    } else {
+      downstream.end(reply.body, closes);
+    }
+  });
+  exchange.isDownstreamOver = true;
+  exchange.isCommitted = true;
+  exchange.status = reply.status;
+  exchange.responseBytes = Buffer.byteLength(reply.body as string);
+}

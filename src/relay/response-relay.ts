@@ -1,0 +1,328 @@
+import type { Downstream, Exchange } from '../exchange/index.ts';
+import { connectionTokens, hopByHop, SseTap, statusLine, type TokenUsage, UsageTail } from '../http/index.ts';
+import { truncationEvent } from './reply.ts';
+
+/** How the body goes down. */
+const Framing = {
+  /** Nothing decided: no head yet. */
+  none: 0,
+  /** HEAD, 204, 304. */
+  bodyless: 1,
+  /** The length is known: `tryEnd`, which keeps nothing of what the client does not take. */
+  length: 2,
+  /** Chunked: `write`, which keeps everything, and says when to stop. */
+  chunked: 3,
+} as const;
+type Framing = (typeof Framing)[keyof typeof Framing];
+
+/** The relay's hold on the upstream side. */
+export interface ResponseSource {
+  pause(): void;
+  resume(): void;
+}
+
+/** Chunks up to here are written inside cork; the library loses bytes of larger ones there (HOTPATH section 2.2). */
+const corkedBytesMax = 16_000;
+/** Room for a response head in front of the first chunk of a cork. */
+const firstCorkedBytesMax = 3_000;
+
+const droppedFields: ReadonlySet<string> = new Set(['date', 'content-length', 'x-request-id', 'via']);
+
+function noop(): void {}
+
+/** Field values come decoded as latin1; the library would write characters above 0x7f as two bytes. */
+function wireValue(value: string): string | Uint8Array {
+  return /[\x80-\xff]/.test(value) ? Buffer.from(value, 'latin1') : value;
+}
+
+/**
+ * Brings a response down, piece by piece, as slices of the connection's read buffer. The head is written together with
+ * the first piece, so a short answer is one segment; that write is the commit point.
+ *
+ * Backpressure: when the client's socket is full the endpoint is not read any more. With a known length what the client
+ * did not take is kept here, at most one read; chunked, the library keeps it.
+ */
+export class ResponseRelay {
+  readonly #exchange: Exchange;
+  readonly tap = new SseTap();
+  readonly tail = new UsageTail();
+  #source: ResponseSource | null = null;
+  #framing: Framing = Framing.none;
+  #totalBytes = 0;
+  #sentBytes = 0;
+  #isBlocked = false;
+  #closes = false;
+  #tailIsOn = false;
+  /** Bytes the client has not taken, of a response with a known length. */
+  #remainder: Buffer | null = null;
+  /** True when the connection is cut as soon as the client has taken everything. */
+  #cutsWhenDrained = false;
+  // Arguments of the cork callbacks, which are made once.
+  #piece: Uint8Array | string = '';
+  #isTaken = true;
+  #isDone = false;
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+  }
+
+  /** The bytes kept for a client that reads slowly. */
+  get heldBytes(): number {
+    return this.#remainder?.length ?? 0;
+  }
+
+  get isBlocked(): boolean {
+    return this.#isBlocked;
+  }
+
+  get isCutting(): boolean {
+    return this.#cutsWhenDrained;
+  }
+
+  recycle(): void {
+    this.#source = null;
+    this.#framing = Framing.none;
+    this.#totalBytes = 0;
+    this.#sentBytes = 0;
+    this.#isBlocked = false;
+    this.#closes = false;
+    this.#tailIsOn = false;
+    this.#remainder = null;
+    this.#cutsWhenDrained = false;
+    this.#piece = '';
+  }
+
+  /** The head is in `exchange.responseHead`, filters have run. Nothing is sent before the first piece or the end. */
+  begin(source: ResponseSource, closes: boolean): void {
+    const exchange = this.#exchange;
+    const head = exchange.responseHead;
+    this.#source = source;
+    this.#closes = closes;
+    const contentType = head.get('content-type') ?? '';
+    exchange.isEventStream = contentType.startsWith('text/event-stream');
+    if (exchange.isEventStream) this.tap.reset();
+    else if (contentType.includes('json')) {
+      this.tail.reset();
+      this.#tailIsOn = true;
+      if (head.contentLength >= 0) this.tail.expectTotal(head.contentLength);
+    }
+    if (exchange.head.isHead || head.status === 204 || head.status === 304) this.#framing = Framing.bodyless;
+    else if (head.contentLength >= 0) this.#framing = Framing.length;
+    else this.#framing = Framing.chunked;
+    this.#totalBytes = head.contentLength;
+  }
+
+  /** @hot per chunk. Relays bytes [start, end). The exchange's downstream is not over. */
+  push(bytes: Buffer, start: number, end: number): void {
+    const exchange = this.#exchange;
+    exchange.responseBytes += end - start;
+    if (exchange.isEventStream) this.tap.push(bytes, start, end);
+    else if (this.#tailIsOn) this.tail.push(bytes, start, end);
+    if (this.#framing === Framing.length) this.#pushLength(bytes.subarray(start, end));
+    else this.#pushChunked(bytes, start, end);
+  }
+
+  /**
+   * The endpoint's response is complete. Returns true when the client's is too (or the library has all of it); false when
+   * bytes are still held, and `onWritable` will say when they are gone.
+   */
+  end(): boolean {
+    this.#source = null; // The connection serves somebody else from here on.
+    const downstream = this.#exchange.downstream!;
+    if (this.#framing === Framing.bodyless) {
+      downstream.cork(this.#endBodyless);
+    } else if (this.#framing === Framing.length) {
+      if (this.#remainder !== null) return false;
+      if (!this.#exchange.isDownstreamOver) {
+        this.#piece = '';
+        downstream.cork(this.#tryEndPiece); // Only for an empty body; any other ended with its last piece.
+      }
+    } else {
+      downstream.cork(this.#endChunked);
+    }
+    this.#exchange.isDownstreamOver = true;
+    return true;
+  }
+
+  /** What the endpoint reported it used, or null. Call before `recycle`. */
+  readUsage(): TokenUsage | null {
+    if (this.#exchange.isEventStream) return this.tap.readUsage();
+    return this.#tailIsOn ? this.tail.readUsage() : null;
+  }
+
+  /**
+   * The client takes bytes again. Returns true when everything relayed so far has been handed to the socket, after which
+   * the endpoint is read again.
+   */
+  onWritable(): boolean {
+    const exchange = this.#exchange;
+    if (exchange.isDownstreamOver) return true;
+    if (this.#remainder !== null) {
+      if (!this.#sendRemainder()) return false;
+    } else {
+      // What `write` kept is flushed by the end of a cork; without it the stream would stall (HOTPATH section 2.1).
+      exchange.downstream!.cork(noop);
+    }
+    if (this.#cutsWhenDrained) {
+      // A comment is no event, and tells whether the library still holds bytes.
+      this.#piece = ':\n\n';
+      exchange.downstream!.cork(this.#writePiece);
+      if (this.#isTaken) this.cut();
+      return false;
+    }
+    if (this.#isBlocked) {
+      this.#isBlocked = false;
+      this.#source?.resume();
+    }
+    return true;
+  }
+
+  /**
+   * The response cannot be completed after its head was relayed. An event stream is told so in its last event; then, and
+   * for any other body at once, the connection is cut without the end that would make it look complete.
+   * Returns true when it is cut, false when the event still has to drain; `onWritable` cuts then.
+   */
+  truncate(message: string): boolean {
+    const exchange = this.#exchange;
+    this.#source = null;
+    if (exchange.isEventStream && this.#framing === Framing.chunked) {
+      // Half an event is closed first: the client must not read ours as a part of it.
+      const opening = this.tap.atEventBoundary ? '' : '\n\n';
+      this.#piece = opening + truncationEvent(exchange.head.path, message);
+      exchange.downstream!.cork(this.#writePiece);
+      if (this.#isBlocked || !this.#isTaken) {
+        this.#cutsWhenDrained = true;
+        return false;
+      }
+    }
+    this.cut();
+    return true;
+  }
+
+  /** Closes the client's connection at once. */
+  cut(): void {
+    const exchange = this.#exchange;
+    if (exchange.isDownstreamOver) return;
+    exchange.isDownstreamOver = true;
+    this.#remainder = null;
+    exchange.downstream!.close();
+  }
+
+  #pushLength(piece: Uint8Array): void {
+    const exchange = this.#exchange;
+    const downstream = exchange.downstream!;
+    if (this.#closes && !exchange.isCommitted && piece.length === this.#totalBytes) {
+      this.#piece = piece;
+      downstream.cork(this.#endPiece);
+      exchange.isDownstreamOver = true;
+      return;
+    }
+    this.#piece = piece;
+    downstream.cork(this.#tryEndPiece);
+    if (this.#isDone) {
+      exchange.isDownstreamOver = true;
+      return;
+    }
+    this.#sentBytes += piece.length;
+    if (!this.#isTaken) this.#hold(piece, this.#sentBytes - downstream.getWriteOffset());
+  }
+
+  /** Keeps the last `count` bytes of `piece`: the read buffer belongs to other connections when this turn is over. */
+  #hold(piece: Uint8Array, count: number): void {
+    if (count > 0) this.#remainder = Buffer.from(piece.subarray(piece.length - count));
+    this.#block();
+  }
+
+  #sendRemainder(): boolean {
+    const exchange = this.#exchange;
+    const piece = this.#remainder!;
+    this.#piece = piece;
+    exchange.downstream!.cork(this.#tryEndPiece);
+    if (this.#isDone) {
+      exchange.isDownstreamOver = true;
+      this.#remainder = null;
+      return true;
+    }
+    const left = this.#sentBytes - exchange.downstream!.getWriteOffset();
+    this.#remainder = left > 0 ? piece.subarray(piece.length - left) : null;
+    return left <= 0;
+  }
+
+  #pushChunked(bytes: Buffer, start: number, end: number): void {
+    const exchange = this.#exchange;
+    const downstream = exchange.downstream!;
+    let at = start;
+    let isTaken = true;
+    while (at < end && !exchange.isDownstreamOver) {
+      const countMax = exchange.isCommitted ? corkedBytesMax : firstCorkedBytesMax;
+      const stop = end - at > countMax ? at + countMax : end;
+      this.#piece = bytes.subarray(at, stop);
+      downstream.cork(this.#writePiece);
+      isTaken = this.#isTaken;
+      at = stop;
+    }
+    if (!isTaken) this.#block();
+  }
+
+  #block(): void {
+    if (this.#isBlocked) return;
+    this.#isBlocked = true;
+    this.#source?.pause();
+  }
+
+  // Cork callbacks.
+
+  readonly #tryEndPiece = (): void => {
+    const downstream = this.#exchange.downstream!;
+    if (!this.#exchange.isCommitted) this.#writeHead(downstream);
+    const [isTaken, isDone] = downstream.tryEnd(this.#piece, this.#totalBytes);
+    this.#isTaken = isTaken;
+    this.#isDone = isDone;
+  };
+
+  readonly #writePiece = (): void => {
+    const downstream = this.#exchange.downstream!;
+    if (!this.#exchange.isCommitted) this.#writeHead(downstream);
+    this.#isTaken = downstream.write(this.#piece);
+  };
+
+  readonly #endPiece = (): void => {
+    const downstream = this.#exchange.downstream!;
+    this.#closes = false; // The library writes the field itself here.
+    this.#writeHead(downstream);
+    downstream.end(this.#piece, true);
+  };
+
+  readonly #endChunked = (): void => {
+    const downstream = this.#exchange.downstream!;
+    if (!this.#exchange.isCommitted) this.#writeHead(downstream);
+    downstream.end();
+  };
+
+  readonly #endBodyless = (): void => {
+    const downstream = this.#exchange.downstream!;
+    this.#writeHead(downstream);
+    if (this.#exchange.head.isHead && this.#totalBytes >= 0) downstream.endWithoutBody(this.#totalBytes);
+    else downstream.endWithoutBody();
+  };
+
+  /** Hop-by-hop fields and those Connection names stay behind; date, length and coding are the library's. */
+  #writeHead(downstream: Downstream): void {
+    const exchange = this.#exchange;
+    const head = exchange.responseHead;
+    downstream.writeStatus(statusLine(head.status));
+    const connection = head.get('connection');
+    const nominated = connection === null || connection === 'keep-alive' || connection === 'close' ? null : connectionTokens(connection);
+    for (let index = 0; index < head.count; index++) {
+      const name = head.names[index]!;
+      if (droppedFields.has(name) || hopByHop.has(name)) continue;
+      if (nominated !== null && nominated.includes(name)) continue;
+      downstream.writeHeader(name, wireValue(head.values[index]!));
+    }
+    downstream.writeHeader('x-request-id', exchange.requestId);
+    downstream.writeHeader('via', '1.1 penstock');
+    if (this.#closes) downstream.writeHeader('connection', 'close');
+    exchange.isCommitted = true;
+    exchange.status = head.status;
+  }
+}

@@ -1,0 +1,81 @@
+import type { Config } from '../config/index.ts';
+
+/** One pool a route may use, and the name the model has there. */
+export interface Target {
+  readonly poolIndex: number;
+  /** Written into the body in place of the client's name; null = the body stays as it is. */
+  readonly upstreamModel: string | null;
+  readonly weight: number;
+}
+
+/** Where requests for one model go. */
+export interface Route {
+  /** For metrics and logs: a configured name, or `other`. */
+  readonly modelLabel: string;
+  readonly targets: readonly Target[];
+  readonly weightTotal: number;
+}
+
+export const otherModel = 'other';
+
+/**
+ * From the facts of a request to its targets. Pure, built whole for every configuration, never changed.
+ *
+ * Targets with a weight share the first choice in proportion; the others are spares, used in the order of the file when
+ * the first choice is saturated, unhealthy, or failed before the commit point. Without any weight the first target is
+ * the first choice.
+ */
+export class RouteTable {
+  /** Configured model names in the order of the file: what `GET /v1/models` lists. */
+  readonly modelNames: readonly string[];
+  readonly #byName: ReadonlyMap<string, Route>;
+  readonly #defaultRoute: Route | null;
+
+  constructor(config: Config) {
+    const poolIndexes = new Map(config.pools.map((pool, index) => [pool.name, index]));
+    const byName = new Map<string, Route>();
+    for (const model of config.models) {
+      const targets = model.targets.map((target): Target => {
+        const upstreamModel = target.model;
+        return { poolIndex: poolIndexes.get(target.pool)!, upstreamModel, weight: target.weight };
+      });
+      const route = routeOf(model.name, targets);
+      byName.set(model.name, route);
+      for (const alias of model.aliases) byName.set(alias, route);
+    }
+    this.modelNames = config.models.map((model) => model.name);
+    this.#byName = byName;
+    const defaultIndex = config.defaultPool === null ? undefined : poolIndexes.get(config.defaultPool);
+    this.#defaultRoute =
+      defaultIndex === undefined ? null : routeOf(otherModel, [{ poolIndex: defaultIndex, upstreamModel: null, weight: 0 }]);
+  }
+
+  /** True when a request's route depends on the model in its body. */
+  get needsModel(): boolean {
+    return this.#byName.size > 0;
+  }
+
+  /** Where requests go that name no configured model, and paths that are not understood; null = nowhere. */
+  get defaultRoute(): Route | null {
+    return this.#defaultRoute;
+  }
+
+  resolve(model: string | null): Route | null {
+    return (model === null ? undefined : this.#byName.get(model)) ?? this.#defaultRoute;
+  }
+}
+
+function routeOf(modelLabel: string, targets: readonly Target[]): Route {
+  return { modelLabel, targets, weightTotal: targets.reduce((sum, target) => sum + target.weight, 0) };
+}
+
+/** Index of the first choice. `random` returns [0, 1). */
+export function firstTarget(route: Route, random: () => number): number {
+  if (route.weightTotal <= 0) return 0;
+  let point = random() * route.weightTotal;
+  for (let index = 0; index < route.targets.length; index++) {
+    point -= route.targets[index]!.weight;
+    if (point < 0) return index;
+  }
+  return 0;
+}

@@ -1,0 +1,178 @@
+import { accessRecord } from '../account/index.ts';
+import { type CloseCode, closeReasons, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
+import type { Answer, FilterChain } from '../filters/index.ts';
+import { errorReply, type Reply, writeReply } from '../relay/index.ts';
+import type { GatewayExchange } from './gateway-exchange.ts';
+import type { ShardState } from './shard-state.ts';
+
+/** How long a client that does not read may hold up the last event of a truncated stream. */
+const lastEventMs = 5000;
+
+/**
+ * The ways out of an exchange. Any path may ask for one of them; `close` alone gives things back.
+ *
+ *   answer / fail ──▶ (upstream released) ──▶ reply on a later turn ──▶ close
+ *   fail after commit ──▶ truncate ──▶ close
+ *   client gone, or both halves done ──▶ close
+ */
+export class Closer {
+  readonly #state: ShardState;
+  readonly #answering: GatewayExchange[] = [];
+  readonly #answeringGenerations: number[] = [];
+  #isFlushScheduled = false;
+  /** Called when an exchange has left an endpoint, so that a waiting one may have its place. */
+  onPlaceFree: () => void = () => {};
+
+  constructor(state: ShardState) {
+    this.#state = state;
+  }
+
+  /** Ends the exchange with the gateway's own word: an error reply, or a visible truncation once the head was relayed. */
+  fail(exchange: GatewayExchange, code: CloseCode, message: string, detail: string = message): void {
+    if (exchange.phase === Phase.free || exchange.phase === Phase.answering) return;
+    exchange.detail = detail;
+    this.releaseUpstream(exchange);
+    if (exchange.isDownstreamOver) {
+      this.close(exchange, code);
+    } else if (!exchange.isCommitted) {
+      this.#replyLater(exchange, errorReply(exchange, code, message), code);
+    } else if (exchange.responseRelay.truncate(message)) {
+      this.close(exchange, code);
+    } else {
+      exchange.pendingCode = code;
+      exchange.responseDeadlineMs = this.#state.parts.clock.nowMs + lastEventMs;
+      exchange.requestDeadlineMs = noDeadline;
+    }
+  }
+
+  /** Ends the exchange with an answer that needs no endpoint. */
+  answer(exchange: GatewayExchange, answer: Answer): void {
+    this.releaseUpstream(exchange);
+    const reply: Reply = { status: answer.status, headers: answer.headers ?? {}, body: answer.body ?? '' };
+    this.#replyLater(exchange, reply, 'answered');
+  }
+
+  /** Runs a hook of the user's filters; a throw ends the exchange with 500. Returns false when it did. */
+  guardFilters(exchange: GatewayExchange, run: (chain: FilterChain) => void): boolean {
+    const chain = exchange.runtime!.chains[exchange.listenerIndex]!;
+    try {
+      run(chain);
+      return true;
+    } catch (error) {
+      this.#state.parts.log('error', { request_id: exchange.requestId, err: String(error) }, 'a filter threw');
+      this.fail(exchange, 'internal_error', 'The gateway could not process the request.', `filter: ${String(error)}`);
+      return false;
+    }
+  }
+
+  /** The connection goes back to its pool when its exchange was complete, else it is destroyed; the endpoint's place is free. */
+  releaseUpstream(exchange: GatewayExchange): void {
+    const { connection } = exchange;
+    if (connection !== null) {
+      exchange.connection = null;
+      connection.release(exchange.requestRelay.isFinished, this.#state.parts.clock.nowMs);
+    }
+    this.giveEndpoint(exchange);
+    exchange.requestRelay.stop();
+  }
+
+  /** Gives back what an attempt took in the fleet table, and leaves the queue. */
+  giveEndpoint(exchange: GatewayExchange): void {
+    const { leases, fleet } = this.#state.parts;
+    if (leases.holds(exchange, Lease.connection)) leases.give(exchange, Lease.connection);
+    if (leases.holds(exchange, Lease.queuePlace)) {
+      exchange.pool!.waitingRoom.leave(exchange);
+      leases.give(exchange, Lease.queuePlace);
+    }
+    if (!leases.holds(exchange, Lease.endpoint)) return;
+    const { slot } = exchange.pool!.endpoints[exchange.endpointIndex]!;
+    if (leases.holds(exchange, Lease.tokens)) {
+      fleet.addTokens(slot, -exchange.reservedTokens);
+      leases.give(exchange, Lease.tokens);
+    }
+    fleet.giveInflight(slot);
+    leases.give(exchange, Lease.endpoint);
+    this.onPlaceFree();
+  }
+
+  /** Slabs the exchange will not need any more: before `index`, or all of them. */
+  giveSlabs(exchange: GatewayExchange, index: number = exchange.body.slabCount): void {
+    const { leases, slabs } = this.#state.parts;
+    const count = exchange.body.giveBefore(slabs, index);
+    if (count > 0) leases.giveSlabs(count);
+  }
+
+  /** The single exit: everything still held goes back, the books are written, the record is free. */
+  close(exchange: GatewayExchange, code: CloseCode): void {
+    if (exchange.phase === Phase.free) return;
+    const state = this.#state;
+    const { leases, accountant, clock } = state.parts;
+    exchange.closeCode = code;
+    exchange.request.failIfOpen();
+    exchange.response.failIfOpen();
+    this.releaseUpstream(exchange);
+    this.giveSlabs(exchange);
+    state.giveScanner(exchange);
+    if (leases.holds(exchange, Lease.deadline)) leases.give(exchange, Lease.deadline);
+    exchange.responseRelay.cut(); // Does nothing when the response has ended.
+    this.#runEndFilters(exchange);
+    accountant.noteClose(exchange, clock.nowMs);
+    if (leases.holds(exchange, Lease.logLine)) {
+      if (exchange.wantsAccessLog) {
+        const listener = state.parts.listenerNames[exchange.listenerIndex] ?? '';
+        state.parts.writeAccessLog(accessRecord(exchange, listener, clock.nowMs, exchange.detail));
+      }
+      leases.give(exchange, Lease.logLine);
+    }
+    state.giveExchange(exchange);
+  }
+
+  /**
+   * Never in the turn in which the request was read: the library would then dispatch what lies behind a refused request
+   * in the same segment.
+   */
+  #replyLater(exchange: GatewayExchange, reply: Reply, code: CloseCode): void {
+    exchange.phase = Phase.answering;
+    exchange.pendingReply = reply;
+    exchange.pendingCode = code;
+    exchange.requestDeadlineMs = noDeadline;
+    exchange.responseDeadlineMs = noDeadline;
+    exchange.queueDeadlineMs = noDeadline;
+    this.giveSlabs(exchange);
+    this.#answering.push(exchange);
+    this.#answeringGenerations.push(exchange.generation);
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    setImmediate(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    this.#isFlushScheduled = false;
+    this.#state.parts.clock.refresh();
+    const exchanges = this.#answering.splice(0);
+    const generations = this.#answeringGenerations.splice(0);
+    for (let index = 0; index < exchanges.length; index++) {
+      const exchange = exchanges[index]!;
+      if (exchange.generation !== generations[index] || exchange.isDownstreamOver) continue;
+      const code = exchange.pendingCode;
+      if (exchange.isDownstreamPaused) {
+        exchange.isDownstreamPaused = false;
+        exchange.downstream!.resume();
+      }
+      const closes = closeReasons[code].closesConnection || exchange.head.closesConnection || this.#state.isDraining;
+      if (exchange.response.state === Half.idle) exchange.response.become(Half.head);
+      writeReply(exchange, exchange.pendingReply!, closes);
+      if (exchange.response.isOpen) exchange.response.become(Half.done);
+      this.close(exchange, code);
+    }
+  };
+
+  #runEndFilters(exchange: GatewayExchange): void {
+    const chain = exchange.runtime?.chains[exchange.listenerIndex];
+    try {
+      chain?.onEnd(exchange);
+    } catch (error) {
+      this.#state.parts.log('error', { request_id: exchange.requestId, err: String(error) }, 'a filter threw');
+    }
+  }
+}

@@ -1,0 +1,344 @@
+import { counterCell, estimatePromptTokens, metrics } from '../account/index.ts';
+import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
+import { BodyKind, type ResponseParser } from '../http/index.ts';
+import { allFull, hashText, pickEndpoint } from '../pick/index.ts';
+import { modelSplice, splicedBytes } from '../relay/index.ts';
+import { firstTarget, type Route } from '../route/index.ts';
+import type { SeriesWriter } from '../shm/index.ts';
+import { type UpstreamFailure, writeRequestHead } from '../upstream/index.ts';
+import type { Closer } from './closer.ts';
+import type { GatewayExchange, UpstreamEvents } from './gateway-exchange.ts';
+import type { PoolRuntime } from './runtime.ts';
+import type { ShardState } from './shard-state.ts';
+
+/** Reserved on an endpoint for an answer whose length the client did not bound. */
+const completionTokensAssumed = 256;
+/** A client may ask for a huge bound it never uses; more than this is not reserved. */
+const completionTokensReservedMax = 4096;
+
+const idempotentMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
+
+/**
+ * From a route to a running response: targets in order, an endpoint of each, an attempt on it, and another attempt when
+ * that ends before the commit point. What comes back is handed to the relay and to account.
+ */
+export class Dispatcher implements UpstreamEvents {
+  readonly #state: ShardState;
+  readonly #closer: Closer;
+  readonly #series: SeriesWriter;
+  #isOfferScheduled = false;
+
+  constructor(state: ShardState, closer: Closer, series: SeriesWriter) {
+    this.#state = state;
+    this.#closer = closer;
+    this.#series = series;
+    closer.onPlaceFree = () => this.#scheduleOffers();
+  }
+
+  /** Starts the exchange on its route. The body may still be arriving. */
+  start(exchange: GatewayExchange, route: Route): void {
+    exchange.route = route;
+    exchange.modelLabel = route.modelLabel;
+    exchange.targetIndex = firstTarget(route, this.#state.parts.random);
+    this.#enterPool(exchange, exchange.targetIndex);
+    this.#seek(exchange);
+  }
+
+  /** Somebody's place may be free: serves waiting exchanges in order, for every pool. */
+  offerPlaces(): void {
+    for (const pool of this.#state.runtime.pools) {
+      if (pool.waitingRoom.count > 0) pool.waitingRoom.offer((exchange) => this.#tryPool(exchange, exchange.pool!) > 0);
+    }
+  }
+
+  // UpstreamEvents.
+
+  onUpstreamReady(exchange: GatewayExchange): void {
+    this.#state.parts.clock.refresh();
+    this.#send(exchange);
+  }
+
+  onUpstreamHead(exchange: GatewayExchange, response: ResponseParser): void {
+    const { clock } = this.#state.parts;
+    const nowMs = clock.refresh();
+    const cause = String(response.status);
+    if (exchange.pool!.retryCauses.has(cause) && this.#mayRetry(exchange, cause, true)) {
+      this.#retry(exchange, cause, true);
+      return;
+    }
+    const head = exchange.responseHead;
+    head.status = response.status;
+    head.contentLength = response.bodyKind === BodyKind.length || response.bodyKind === BodyKind.none ? response.contentLength : -1;
+    for (let index = 0; index < response.headerCount; index++) {
+      head.add(response.headerNames[index]!, response.headerValues[index]!);
+    }
+    exchange.phase = Phase.streaming;
+    exchange.response.become(Half.head);
+    exchange.responseDeadlineMs = nowMs + exchange.runtime!.config.timeouts.streamIdleMs;
+    const isFine = this.#closer.guardFilters(exchange, (chain) => chain.onResponseHead(exchange));
+    if (!isFine) return;
+    const closes = exchange.head.closesConnection || this.#state.isDraining;
+    exchange.responseRelay.begin(exchange.connection!, closes);
+  }
+
+  /** @hot per chunk. */
+  onUpstreamBody(exchange: GatewayExchange, bytes: Buffer, start: number, end: number): void {
+    if (exchange.isDownstreamOver) return;
+    const { clock, accountant, fleet } = this.#state.parts;
+    const nowMs = clock.refresh();
+    const relay = exchange.responseRelay;
+    exchange.responseDeadlineMs = nowMs + exchange.runtime!.config.timeouts.streamIdleMs;
+    const chain = exchange.runtime!.chains[exchange.listenerIndex]!;
+    if (chain.watchesResponseChunks) {
+      if (!this.#closer.guardFilters(exchange, (filters) => filters.onResponseChunk(exchange, bytes, start, end))) return;
+    }
+    const eventsBefore = relay.tap.eventCount;
+    relay.push(bytes, start, end);
+    if (exchange.response.state === Half.head) {
+      exchange.response.become(Half.body);
+      const ttftMs = accountant.noteFirstByte(exchange, nowMs);
+      fleet.noteTtft(exchange.pool!.endpoints[exchange.endpointIndex]!.slot, ttftMs);
+      this.#endReplay(exchange);
+    } else if (exchange.isEventStream && relay.tap.eventCount !== eventsBefore) {
+      accountant.noteEvents(exchange, nowMs);
+    }
+  }
+
+  onUpstreamEnd(exchange: GatewayExchange): void {
+    const { clock, accountant } = this.#state.parts;
+    clock.refresh();
+    if (exchange.response.isOpen) exchange.response.become(Half.done);
+    const relay = exchange.responseRelay;
+    if (exchange.facts.api !== Api.other) accountant.noteUsage(exchange, relay.readUsage(), relay.tap.eventCount);
+    this.#closer.releaseUpstream(exchange);
+    if (relay.end()) this.#closer.close(exchange, 'done');
+    else exchange.responseDeadlineMs = noDeadline; // The client still takes bytes; the library cuts one that stopped.
+  }
+
+  onUpstreamFailed(exchange: GatewayExchange, failure: UpstreamFailure, detail: string): void {
+    const { clock, fleet } = this.#state.parts;
+    const nowMs = clock.refresh();
+    const wasReused = exchange.connection?.isReused === true;
+    exchange.connection = null; // It is gone already.
+    const { slot } = exchange.pool!.endpoints[exchange.endpointIndex]!;
+    if (failure === 'connect') {
+      const { ejection } = exchange.pool!.config;
+      if (fleet.noteConnectFailure(slot, nowMs, ejection)) {
+        this.#state.parts.log('warn', { endpoint: exchange.endpointUrl, pool: exchange.poolName, detail }, 'endpoint ejected');
+      }
+    }
+    if (failure === 'stale') {
+      // Nothing was sent: the endpoint closed an idle connection, which is no failure of it. A fresh one, then.
+      exchange.poolAttempts--;
+      exchange.attempts--;
+      this.#closer.giveEndpoint(exchange);
+      exchange.requestRelay.stop();
+      this.#seek(exchange);
+      return;
+    }
+    const cause = failure === 'connect' ? 'connect' : 'reset';
+    // A kept-alive connection may end just as it is used again; that says nothing about the endpoint.
+    const blamesEndpoint = !(failure === 'reset' && wasReused);
+    if (failure !== 'invalid' && exchange.pool!.retryCauses.has(cause) && this.#mayRetry(exchange, cause, blamesEndpoint)) {
+      this.#retry(exchange, cause, blamesEndpoint);
+      return;
+    }
+    if (exchange.isCommitted) {
+      this.#closer.fail(exchange, 'stream_truncated', 'The upstream ended its response early.', detail);
+    } else if (failure === 'connect') {
+      this.#closer.fail(exchange, 'connect_failed', 'No upstream endpoint could be reached.', detail);
+    } else if (failure === 'invalid') {
+      this.#closer.fail(exchange, 'upstream_invalid', 'The upstream sent an invalid response.', detail);
+    } else {
+      this.#closer.fail(exchange, 'upstream_reset', 'The upstream closed the connection before it answered.', detail);
+    }
+  }
+
+  onUpstreamFlushed(exchange: GatewayExchange): void {
+    if (exchange.isCommitted) this.#giveSentSlabs(exchange);
+  }
+
+  /** The endpoint has not accepted the connection in time. */
+  onConnectLate(exchange: GatewayExchange): void {
+    exchange.connection!.destroy();
+    this.onUpstreamFailed(exchange, 'connect', 'connect timeout');
+  }
+
+  /** Gives up the possibility of another attempt, for memory: slabs the socket has taken are free. */
+  giveUpReplay(exchange: GatewayExchange): void {
+    if (exchange.body.isWhole && exchange.requestRelay.slabIndex > 0 && exchange.connection?.isFlushed === true) {
+      this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, 'memory']), 1);
+      this.#giveSentSlabs(exchange);
+    }
+  }
+
+  #enterPool(exchange: GatewayExchange, targetIndex: number): void {
+    const runtime = exchange.runtime!;
+    const pool = runtime.pools[exchange.route!.targets[targetIndex]!.poolIndex]!;
+    exchange.targetIndex = targetIndex;
+    exchange.pool = pool;
+    exchange.poolName = pool.config.name;
+    exchange.poolAttempts = 0;
+    exchange.triedSet = 0;
+    exchange.hashKey = pool.config.picker === 'consistent_hash' ? hashKeyOf(exchange, pool) : 0;
+  }
+
+  /** Tries the present target, then the others in order; queues where it was only a matter of room; fails when nothing is left. */
+  #seek(exchange: GatewayExchange): void {
+    const targets = exchange.route!.targets;
+    let fullTarget = -1;
+    for (;;) {
+      const found = this.#tryPool(exchange, exchange.pool!);
+      if (found > 0) return;
+      if (found === 0 && fullTarget < 0) fullTarget = exchange.targetIndex;
+      exchange.triedTargets |= 1 << exchange.targetIndex;
+      const next = targets.findIndex((_, index) => (exchange.triedTargets & (1 << index)) === 0);
+      if (next < 0) break;
+      this.#enterPool(exchange, next);
+    }
+    if (fullTarget >= 0) {
+      this.#enterPool(exchange, fullTarget);
+      this.#enqueue(exchange);
+    } else if (exchange.retryCause === 'connect') {
+      this.#closer.fail(exchange, 'connect_failed', 'No upstream endpoint could be reached.');
+    } else if (exchange.retryCause === 'reset') {
+      this.#closer.fail(exchange, 'upstream_reset', 'The upstream closed the connection before it answered.');
+    } else {
+      this.#closer.fail(exchange, 'no_endpoint', 'No healthy upstream endpoint is available.');
+    }
+  }
+
+  /** 1: an attempt runs. 0: the pool is full. -1: it has no endpoint for this exchange. */
+  #tryPool(exchange: GatewayExchange, pool: PoolRuntime): 1 | 0 | -1 {
+    const { clock, leases, fleet } = this.#state.parts;
+    const index = pickEndpoint(pool.view, pool.picker, exchange, clock.nowMs);
+    if (index < 0) return index === allFull ? 0 : -1;
+    const endpoint = pool.endpoints[index]!;
+    const connection = endpoint.acquire(exchange, clock.nowMs);
+    if (connection === null) {
+      fleet.giveInflight(endpoint.slot);
+      return 0;
+    }
+    if (leases.holds(exchange, Lease.queuePlace)) {
+      pool.waitingRoom.leave(exchange);
+      leases.give(exchange, Lease.queuePlace);
+      exchange.queueDeadlineMs = noDeadline;
+    }
+    leases.take(exchange, Lease.endpoint);
+    leases.take(exchange, Lease.connection);
+    leases.take(exchange, Lease.tokens);
+    exchange.reservedTokens = tokensToReserve(exchange);
+    fleet.addTokens(endpoint.slot, exchange.reservedTokens);
+    exchange.endpointIndex = index;
+    exchange.endpointUrl = endpoint.address.url;
+    exchange.attempts++;
+    exchange.poolAttempts++;
+    exchange.connection = connection;
+    exchange.phase = Phase.connecting;
+    exchange.responseDeadlineMs = clock.nowMs + exchange.runtime!.config.timeouts.connectMs;
+    if (connection.isReady) this.#send(exchange);
+    return 1;
+  }
+
+  #enqueue(exchange: GatewayExchange): void {
+    const { leases, clock } = this.#state.parts;
+    const pool = exchange.pool!;
+    if (!pool.waitingRoom.hasRoom || pool.config.queue.waitMs === 0) {
+      this.#closer.fail(exchange, 'saturated', 'Every upstream endpoint is at its limit.');
+      return;
+    }
+    exchange.phase = Phase.queued;
+    exchange.queuedSinceMs = clock.nowMs;
+    exchange.queueDeadlineMs = clock.nowMs + pool.config.queue.waitMs;
+    pool.waitingRoom.enter(exchange);
+    leases.take(exchange, Lease.queuePlace);
+  }
+
+  #send(exchange: GatewayExchange): void {
+    const { accountant, clock } = this.#state.parts;
+    const { head, body, facts, runtime } = exchange;
+    const connection = exchange.connection!;
+    const { upstreamModel } = exchange.route!.targets[exchange.targetIndex]!;
+    const isRenamed = upstreamModel !== null && facts.modelStart >= 0 && upstreamModel !== facts.model;
+    const splice = isRenamed ? modelSplice(facts.modelStart, facts.modelEnd, upstreamModel) : null;
+    const knownBytes = body.isComplete ? body.receivedBytes : head.isChunked ? -1 : head.contentLength;
+    const bodyBytes = !head.hasBody ? 0 : knownBytes < 0 ? -1 : splicedBytes(knownBytes, splice);
+    const text = writeRequestHead(head, exchange.requestId, bodyBytes, connection.endpoint.settings.head);
+    exchange.phase = Phase.waiting;
+    if (exchange.dispatchedMs === 0) accountant.noteDispatch(exchange, clock.nowMs);
+    exchange.dispatchedMs = clock.nowMs;
+    exchange.responseDeadlineMs = clock.nowMs + runtime!.config.timeouts.firstByteMs;
+    connection.expectResponse(head.isHead);
+    exchange.requestRelay.start(connection, text, body, splice, bodyBytes < 0);
+  }
+
+  /** Whether the request may be sent again, and there is somebody left to send it to within the pool's bounds. */
+  #mayRetry(exchange: GatewayExchange, cause: string, blamesEndpoint: boolean): boolean {
+    if (exchange.isCommitted || exchange.isDownstreamOver) return false;
+    if (cause === 'reset' && !exchange.facts.isRepeatable && !idempotentMethods.has(exchange.head.method)) return false;
+    const { targets } = exchange.route!;
+    const isLastTarget = (exchange.triedTargets | (1 << exchange.targetIndex)) === (1 << targets.length) - 1;
+    const pool = exchange.pool!;
+    const isPoolSpent = exchange.poolAttempts > pool.config.retries.attempts || (blamesEndpoint && !hasUntried(exchange, pool));
+    if (isLastTarget && isPoolSpent) return false;
+    if (exchange.body.isWhole) return true;
+    this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, cause]), 1);
+    return false;
+  }
+
+  #retry(exchange: GatewayExchange, cause: string, blamesEndpoint: boolean): void {
+    this.#series.add(counterCell(this.#series, metrics.retries, [exchange.poolName, cause]), 1);
+    exchange.retryCause = cause;
+    this.#closer.releaseUpstream(exchange);
+    if (blamesEndpoint && exchange.endpointIndex < 32) exchange.triedSet |= 1 << exchange.endpointIndex;
+    if (exchange.poolAttempts > exchange.pool!.config.retries.attempts) {
+      exchange.triedTargets |= 1 << exchange.targetIndex;
+      const next = exchange.route!.targets.findIndex((_, index) => (exchange.triedTargets & (1 << index)) === 0);
+      this.#enterPool(exchange, next);
+    }
+    this.#seek(exchange);
+  }
+
+  /** The commit point: no attempt follows, so slabs go back as the socket takes them. */
+  #endReplay(exchange: GatewayExchange): void {
+    this.#giveSentSlabs(exchange);
+  }
+
+  #giveSentSlabs(exchange: GatewayExchange): void {
+    const { connection, requestRelay } = exchange;
+    if (connection !== null && !connection.isFlushed) return;
+    if (requestRelay.isFinished || connection === null) this.#closer.giveSlabs(exchange);
+    else this.#closer.giveSlabs(exchange, requestRelay.slabIndex);
+  }
+
+  #scheduleOffers(): void {
+    if (this.#isOfferScheduled || !this.#state.runtime.pools.some((pool) => pool.waitingRoom.count > 0)) return;
+    this.#isOfferScheduled = true;
+    setImmediate(() => {
+      this.#isOfferScheduled = false;
+      this.#state.parts.clock.refresh();
+      this.offerPlaces();
+    });
+  }
+}
+
+function hasUntried(exchange: GatewayExchange, pool: PoolRuntime): boolean {
+  return pool.endpoints.some((_, index) => index !== exchange.endpointIndex && (index >= 32 || (exchange.triedSet & (1 << index)) === 0));
+}
+
+function tokensToReserve(exchange: GatewayExchange): number {
+  const { head, body, facts } = exchange;
+  const promptTokens = estimatePromptTokens(Math.max(head.contentLength, body.receivedBytes));
+  const asked = facts.completionTokensMax;
+  return promptTokens + (asked < 0 ? completionTokensAssumed : Math.min(asked, completionTokensReservedMax));
+}
+
+/** The first of the pool's sources that the request has; requests with none of them share a key per path. */
+function hashKeyOf(exchange: GatewayExchange, pool: PoolRuntime): number {
+  for (const source of pool.config.hashOn) {
+    const value =
+      source.source === 'header' ? exchange.head.get(source.name) : source.name === 'user' ? exchange.facts.user : exchange.facts.model;
+    if (value !== null && value !== '') return hashText(value);
+  }
+  return hashText(exchange.head.path);
+}

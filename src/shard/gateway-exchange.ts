@@ -1,0 +1,141 @@
+import { Exchange } from '../exchange/index.ts';
+import type { RequestScanner, ResponseParser } from '../http/index.ts';
+import type { DownstreamHooks } from '../listener/index.ts';
+import type { PickRequest } from '../pick/index.ts';
+import { type JoinBuffer, type Reply, RequestRelay, ResponseRelay } from '../relay/index.ts';
+import type { Route } from '../route/index.ts';
+import type { SlabPool } from '../shm/index.ts';
+import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from '../upstream/index.ts';
+import type { CloseCode } from '../exchange/index.ts';
+import type { PoolRuntime, Runtime } from './runtime.ts';
+
+/** How the body is looked at, and what routing waits for. */
+export const BodyLook = {
+  /** Not at all: no body, or none we could read. Routed at once. */
+  none: 0,
+  /** For the log and for metrics only; a body we cannot read passes as it is. Routed at once. */
+  casual: 1,
+  /** As casual, but routing wants a field of it, so it waits until the body is complete. */
+  casualWhole: 2,
+  /** Routing depends on the model: routed as soon as it is known; anything two parsers could read differently is refused. */
+  strict: 3,
+  /** As strict, but a field may also be absent, which is known only at the end. */
+  strictWhole: 4,
+  /** A multipart form with the model in one of its parts: read when it is complete. */
+  multipart: 5,
+} as const;
+export type BodyLook = (typeof BodyLook)[keyof typeof BodyLook];
+
+/** The stages an upstream connection reports to. */
+export interface UpstreamEvents {
+  onUpstreamReady(exchange: GatewayExchange): void;
+  onUpstreamHead(exchange: GatewayExchange, response: ResponseParser): void;
+  onUpstreamBody(exchange: GatewayExchange, bytes: Buffer, start: number, end: number): void;
+  onUpstreamEnd(exchange: GatewayExchange): void;
+  onUpstreamFailed(exchange: GatewayExchange, failure: UpstreamFailure, detail: string): void;
+  onUpstreamFlushed(exchange: GatewayExchange): void;
+}
+
+/** The record with everything a shard's stages keep on it. */
+export class GatewayExchange extends Exchange implements UpstreamUser, PickRequest {
+  hooks!: DownstreamHooks<GatewayExchange>;
+  readonly requestRelay: RequestRelay;
+  readonly responseRelay: ResponseRelay;
+  readonly #events: UpstreamEvents;
+
+  /** Position in the shard's list of open exchanges. */
+  openIndex = -1;
+  runtime: Runtime | null = null;
+  wantsAccessLog = false;
+
+  // Intake.
+  bodyLook: BodyLook = BodyLook.none;
+  isRouted = false;
+  /** Borrowed from the shard while the body is scanned. */
+  scanner: RequestScanner | null = null;
+  pausedSinceMs = 0;
+
+  // Dispatch.
+  route: Route | null = null;
+  /** Bit set of targets given up. */
+  triedTargets = 0;
+  targetIndex = -1;
+  pool: PoolRuntime | null = null;
+  endpointIndex = -1;
+  connection: UpstreamConnection | null = null;
+  /** Attempts in the present pool. */
+  poolAttempts = 0;
+  /** PickRequest: endpoints of the present pool that failed. */
+  triedSet = 0;
+  /** PickRequest. */
+  hashKey = 0;
+  queuedSinceMs = 0;
+  /** Why the last attempt was given up: connect, reset or a status; '' before any was. */
+  retryCause = '';
+
+  // Closing.
+  pendingReply: Reply | null = null;
+  pendingCode: CloseCode = 'done';
+  /** What was seen of a failure, for the log. */
+  detail = '';
+
+  constructor(slabs: SlabPool, join: JoinBuffer, events: UpstreamEvents) {
+    super();
+    this.requestRelay = new RequestRelay(slabs, join);
+    this.responseRelay = new ResponseRelay(this);
+    this.#events = events;
+  }
+
+  override recycle(): void {
+    super.recycle();
+    this.requestRelay.stop();
+    this.responseRelay.recycle();
+    this.openIndex = -1;
+    this.runtime = null;
+    this.wantsAccessLog = false;
+    this.bodyLook = BodyLook.none;
+    this.isRouted = false;
+    this.scanner = null;
+    this.pausedSinceMs = 0;
+    this.route = null;
+    this.triedTargets = 0;
+    this.targetIndex = -1;
+    this.pool = null;
+    this.endpointIndex = -1;
+    this.connection = null;
+    this.poolAttempts = 0;
+    this.triedSet = 0;
+    this.hashKey = 0;
+    this.queuedSinceMs = 0;
+    this.retryCause = '';
+    this.pendingReply = null;
+    this.pendingCode = 'done';
+    this.detail = '';
+  }
+
+  // UpstreamUser.
+
+  onUpstreamReady(): void {
+    this.#events.onUpstreamReady(this);
+  }
+
+  onUpstreamHead(response: ResponseParser): void {
+    this.#events.onUpstreamHead(this, response);
+  }
+
+  onUpstreamBody(bytes: Buffer, start: number, end: number): void {
+    this.#events.onUpstreamBody(this, bytes, start, end);
+  }
+
+  onUpstreamEnd(): void {
+    this.#events.onUpstreamEnd(this);
+  }
+
+  onUpstreamFailed(failure: UpstreamFailure, detail: string): void {
+    this.#events.onUpstreamFailed(this, failure, detail);
+  }
+
+  onUpstreamFlushed(): void {
+    this.#events.onUpstreamFlushed(this);
+  }
+}

@@ -1,0 +1,12 @@
+/**
+ * shard: what one accept thread runs. It wires the stages together and owns the order in which they act; the stages
+ * themselves never meet but in the exchange record.
+ *
+ *   listener ─▶ intake ─▶ dispatcher ─▶ (upstream, relay) ─▶ closer
+ *
+ * Read in this order: shard (the wiring), gateway-exchange (the record), intake (until routable), dispatcher (until
+ * answered), closer (the ways out), sweeper (deadlines), runtime (a compiled configuration), protocol and thread.
+ */
+export type { ControlToShard, ExchangeView, ListenPorts, ShardInit, ShardToControl, Snapshot } from './protocol.ts';
+export { Shard } from './shard.ts';
+export type { ShardOptions } from './shard.ts';

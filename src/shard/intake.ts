@@ -1,0 +1,292 @@
+import { uuidV7 } from '../core/index.ts';
+import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
+import { classifyPath, takeFacts } from '../head/index.ts';
+import { boundaryOf, findMultipartModel, ScanState } from '../http/index.ts';
+import type { ListenerEvents, Refusal } from '../listener/index.ts';
+import type { Closer } from './closer.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import { BodyLook, type GatewayExchange } from './gateway-exchange.ts';
+import { modelList } from './model-list.ts';
+import type { ShardState } from './shard-state.ts';
+
+/** Free budget below which intake pauses: what one read of the library may bring. */
+const headroomBytes = 512 * 1024;
+/** A client is kept paused for memory this long at the most; the library does not see it leave meanwhile. */
+export const pausedMsMax = 5000;
+
+/**
+ * From the listener's events to a routable request: takes the head, keeps and scans the body, and hands the exchange to
+ * the dispatcher as soon as routing has what it needs, which for a body with `model` first is its first read.
+ *
+ * No byte is sent up before the scanner has seen it. So a body that turns out to be ambiguous (a second `model`, say)
+ * never reaches an endpoint whole, even when its upload had begun.
+ */
+export class Intake implements ListenerEvents<GatewayExchange> {
+  readonly #state: ShardState;
+  readonly #closer: Closer;
+  readonly #dispatcher: Dispatcher;
+  readonly #onConnections: (delta: number) => void;
+
+  constructor(state: ShardState, closer: Closer, dispatcher: Dispatcher, onConnections: (delta: number) => void) {
+    this.#state = state;
+    this.#closer = closer;
+    this.#dispatcher = dispatcher;
+    this.#onConnections = onConnections;
+  }
+
+  onConnectionCount(delta: number): void {
+    this.#onConnections(delta);
+  }
+
+  takeExchange(listenerIndex: number): GatewayExchange {
+    const exchange = this.#state.takeExchange();
+    exchange.listenerIndex = listenerIndex;
+    exchange.runtime = this.#state.runtime;
+    return exchange;
+  }
+
+  onHead(exchange: GatewayExchange, refusal: Refusal | null): void {
+    const { clock, leases, budget } = this.#state.parts;
+    const nowMs = clock.refresh();
+    const { config } = exchange.runtime!;
+    exchange.phase = Phase.receiving;
+    exchange.startedMs = nowMs;
+    exchange.requestId = uuidV7();
+    leases.take(exchange, Lease.deadline);
+    leases.take(exchange, Lease.logLine);
+    exchange.request.become(Half.head);
+    if (config.timeouts.totalMs > 0) exchange.totalDeadlineMs = nowMs + config.timeouts.totalMs;
+    if (refusal !== null) {
+      exchange.wantsAccessLog = true;
+      this.#closer.fail(exchange, refusal.code, refusal.message);
+      return;
+    }
+    let isAnswered = false;
+    const isFine = this.#closer.guardFilters(exchange, (chain) => {
+      const answer = chain.onRequestHead(exchange);
+      if (answer === null) return;
+      isAnswered = true;
+      this.#closer.answer(exchange, answer);
+    });
+    if (!isFine || isAnswered) return;
+    if (exchange.head.hasBody && budget.used() >= budget.max) {
+      this.#closer.fail(exchange, 'saturated', 'The gateway holds as many request bytes as it may.');
+      return;
+    }
+    this.#decideLook(exchange);
+    if (!isIn(exchange, Phase.receiving)) return;
+    if (exchange.head.hasBody) exchange.requestDeadlineMs = nowMs + config.timeouts.requestIdleMs;
+    else exchange.request.become(Half.done);
+    if (exchange.bodyLook <= BodyLook.casual) this.#route(exchange);
+  }
+
+  /** @hot per chunk. */
+  onBody(exchange: GatewayExchange, bytes: Uint8Array, isLast: boolean): void {
+    if (!exchange.request.isOpen || exchange.phase === Phase.answering || exchange.phase === Phase.free) return; // Late.
+    const nowMs = this.#state.parts.clock.refresh();
+    const { config } = exchange.runtime!;
+    const { body, head } = exchange;
+    exchange.requestDeadlineMs = nowMs + config.timeouts.requestIdleMs;
+    if (body.receivedBytes + bytes.length > config.limits.bodyBytesMax) {
+      this.#closer.fail(exchange, 'body_too_large', 'The request body is larger than the gateway accepts.');
+      return;
+    }
+    if (exchange.request.state === Half.head && bytes.length > 0) exchange.request.become(Half.body);
+    const { generation } = exchange;
+    this.#keep(exchange, bytes, head.contentLength - body.receivedBytes, isLast);
+    if (exchange.generation !== generation || isIn(exchange, Phase.answering)) return;
+    if (isLast) {
+      body.isComplete = true;
+      exchange.requestDeadlineMs = noDeadline;
+      exchange.request.become(Half.done);
+    }
+    if (exchange.bodyLook !== BodyLook.none && !this.#look(exchange, isLast)) return;
+    if (exchange.isRouted) exchange.requestRelay.pump();
+  }
+
+  onAborted(exchange: GatewayExchange): void {
+    if (exchange.isDownstreamOver) return; // We closed it ourselves.
+    this.#state.parts.clock.refresh();
+    exchange.isDownstreamOver = true;
+    this.#closer.close(exchange, 'client_gone');
+  }
+
+  onWritable(exchange: GatewayExchange): void {
+    if (exchange.isDownstreamOver || !exchange.isCommitted) return;
+    const nowMs = this.#state.parts.clock.refresh();
+    const relay = exchange.responseRelay;
+    const isDrained = relay.onWritable();
+    if (relay.isCutting) {
+      if (exchange.isDownstreamOver) this.#closer.close(exchange, exchange.pendingCode);
+    } else if (isDrained && exchange.response.isDone) {
+      this.#closer.close(exchange, 'done');
+    } else if (exchange.response.isOpen) {
+      // While the client held the stream up the endpoint was not read: its silence starts now.
+      exchange.responseDeadlineMs = nowMs + exchange.runtime!.config.timeouts.streamIdleMs;
+    }
+  }
+
+  /** Memory was freed elsewhere, or the pause has lasted too long. Called by the shard's timer. */
+  checkPaused(exchange: GatewayExchange, nowMs: number): void {
+    const { budget } = this.#state.parts;
+    if (budget.max - budget.used() >= headroomBytes) {
+      exchange.isDownstreamPaused = false;
+      exchange.requestDeadlineMs = nowMs + exchange.runtime!.config.timeouts.requestIdleMs;
+      exchange.downstream!.resume();
+    } else if (nowMs - exchange.pausedSinceMs > pausedMsMax) {
+      this.#closer.fail(exchange, 'saturated', 'The gateway holds as many request bytes as it may.');
+    }
+  }
+
+  #decideLook(exchange: GatewayExchange): void {
+    const { head, facts, runtime } = exchange;
+    const kind = classifyPath(head.path, head.method);
+    facts.api = kind.api;
+    facts.isRepeatable = kind.isRepeatable;
+    const { routes } = runtime!;
+    if (kind.api === Api.models && routes.needsModel) {
+      const answer = modelList(head.path, routes.modelNames);
+      if (answer === null) this.#closer.fail(exchange, 'model_not_found', 'The model does not exist.');
+      else this.#closer.answer(exchange, answer);
+      return;
+    }
+    if (!kind.hasModel) return;
+    const chain = runtime!.chains[exchange.listenerIndex]!;
+    const isMultipart = (head.get('content-type') ?? '').toLowerCase().startsWith('multipart/');
+    if (!head.hasBody) {
+      if (routes.needsModel) this.#closer.fail(exchange, 'body_invalid', 'The request needs a JSON body.', 'empty');
+      return;
+    }
+    const coding = head.get('content-encoding');
+    if (coding !== null && coding.toLowerCase() !== 'identity') {
+      // Not to be looked into; where the model decides there is no way to route it.
+      if (routes.needsModel && routes.defaultRoute === null) {
+        this.#closer.fail(exchange, 'not_implemented', 'A content coding of the request body is not implemented.');
+      }
+      return;
+    }
+    const wantsWhole = chain.needsWholeBody || runtime!.pools.some((pool) => pool.hashesBody);
+    if (routes.needsModel) {
+      exchange.bodyLook = isMultipart ? BodyLook.multipart : wantsWhole ? BodyLook.strictWhole : BodyLook.strict;
+    } else if (!isMultipart) {
+      exchange.bodyLook = wantsWhole || chain.needsFacts ? BodyLook.casualWhole : BodyLook.casual;
+    }
+    if (exchange.bodyLook !== BodyLook.none && exchange.bodyLook !== BodyLook.multipart) {
+      exchange.scanner = this.#state.takeScanner();
+    }
+  }
+
+  /** Copies a piece into slabs and scans it there. */
+  #keep(exchange: GatewayExchange, bytes: Uint8Array, expectedBytes: number, isLast: boolean): void {
+    const { slabs, leases } = this.#state.parts;
+    const { body } = exchange;
+    let expected = Math.max(0, expectedBytes);
+    let { slabCount } = body;
+    for (let from = 0; from < bytes.length && exchange.phase !== Phase.answering; ) {
+      if (body.makeRoom(slabs, expected, false) === 0) {
+        // These bytes are here; the next ones can wait.
+        this.#dispatcher.giveUpReplay(exchange);
+        if (!isLast) this.#pause(exchange);
+        body.makeRoom(slabs, expected, true);
+      }
+      if (body.slabCount > slabCount) {
+        leases.takeSlabs(1);
+        slabCount = body.slabCount;
+      }
+      const index = slabCount - 1;
+      const start = body.filledBytes(index, slabs);
+      const count = body.append(slabs, bytes, from);
+      this.#scan(exchange, slabs.bytes(body.slab(index)), start, start + count);
+      from += count;
+      expected -= count;
+    }
+  }
+
+  #scan(exchange: GatewayExchange, slab: Buffer, start: number, end: number): void {
+    exchange.scanner?.push(slab, start, end);
+    const chain = exchange.runtime!.chains[exchange.listenerIndex]!;
+    if (chain.watchesRequestBody) {
+      this.#closer.guardFilters(exchange, (filters) => filters.onRequestBody(exchange, slab, start, end));
+    }
+  }
+
+  /** Draws the consequences of what was scanned. Returns false when the exchange has failed. */
+  #look(exchange: GatewayExchange, isLast: boolean): boolean {
+    const { scanner, facts, bodyLook } = exchange;
+    const isStrict = bodyLook === BodyLook.strict || bodyLook === BodyLook.strictWhole;
+    if (scanner !== null) {
+      const scan = isLast ? scanner.finish() : scanner.state;
+      if (isStrict && (scan === ScanState.invalid || scan === ScanState.notObject)) {
+        const problem = scan === ScanState.notObject ? 'not an object' : scanner.problem;
+        this.#closer.fail(exchange, 'body_invalid', `The request body is not a valid JSON object (${problem}).`);
+        return false;
+      }
+      if (isLast) {
+        takeFacts(facts, scanner);
+        this.#state.giveScanner(exchange);
+      }
+    }
+    facts.isComplete = isLast;
+    if (exchange.isRouted) return true;
+    if (isLast) {
+      if (bodyLook === BodyLook.multipart) this.#readMultipart(exchange);
+      return this.#route(exchange);
+    }
+    if (bodyLook === BodyLook.strict && scanner!.hasModel) {
+      takeFacts(facts, scanner!);
+      return this.#route(exchange);
+    }
+    return true;
+  }
+
+  #readMultipart(exchange: GatewayExchange): void {
+    const { body, facts, head } = exchange;
+    const boundary = boundaryOf(head.get('content-type') ?? '');
+    if (boundary === null) return;
+    const { slabs } = this.#state.parts;
+    const pieces: Buffer[] = [];
+    for (let index = 0; index < body.slabCount; index++) {
+      pieces.push(slabs.bytes(body.slab(index)).subarray(0, body.filledBytes(index, slabs)));
+    }
+    facts.model = findMultipartModel(pieces, boundary);
+  }
+
+  /** Routing has what it needs. Returns false when the exchange has failed or was answered. */
+  #route(exchange: GatewayExchange): boolean {
+    exchange.routableMs = this.#state.parts.clock.nowMs;
+    exchange.isRouted = true;
+    let isAnswered = false;
+    const isFine = this.#closer.guardFilters(exchange, (chain) => {
+      const answer = chain.onRequestFacts(exchange);
+      if (answer === null) return;
+      isAnswered = true;
+      this.#closer.answer(exchange, answer);
+    });
+    if (!isFine || isAnswered) return false;
+    const { routes } = exchange.runtime!;
+    const route = exchange.bodyLook === BodyLook.none ? routes.defaultRoute : routes.resolve(exchange.facts.model);
+    if (route === null) {
+      const { model, api } = exchange.facts;
+      if (api === Api.other) this.#closer.fail(exchange, 'not_found', 'Nothing is served at this path.');
+      else if (model === null) this.#closer.fail(exchange, 'model_not_found', 'The request names no model.');
+      else this.#closer.fail(exchange, 'model_not_found', `The model ${JSON.stringify(model)} does not exist.`);
+      return false;
+    }
+    const { generation } = exchange;
+    this.#dispatcher.start(exchange, route);
+    return exchange.generation === generation && exchange.phase !== Phase.answering;
+  }
+
+  #pause(exchange: GatewayExchange): void {
+    if (exchange.isDownstreamPaused) return;
+    exchange.isDownstreamPaused = true;
+    exchange.pausedSinceMs = this.#state.parts.clock.nowMs;
+    exchange.requestDeadlineMs = noDeadline;
+    exchange.downstream!.pause();
+  }
+}
+
+/** Asked through a call, because the compiler does not know that the calls before it may have ended the exchange. */
+function isIn(exchange: GatewayExchange, phase: Phase): boolean {
+  return exchange.phase === phase;
+}

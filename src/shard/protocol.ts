@@ -1,0 +1,68 @@
+/**
+ * What the control thread and a shard say to each other. Everything hot goes through shared memory instead; these are
+ * rare events: start, a new configuration, drain, a question from the admin port.
+ */
+import type { Config } from '../config/index.ts';
+import type { SharedMemory } from '../shm/index.ts';
+
+/** One loaded configuration with the fleet-table slots control has claimed for it. Plain data, frozen by the receiver. */
+export interface Snapshot {
+  /** Counts up from 1 with every applied load. */
+  readonly version: number;
+  readonly config: Config;
+  /** endpointSlots[poolIndex][endpointIndex] is the endpoint's slot in the fleet table. */
+  readonly endpointSlots: readonly (readonly number[])[];
+}
+
+export interface ShardInit {
+  readonly shardIndex: number;
+  readonly memory: SharedMemory;
+  readonly snapshot: Snapshot;
+  /** pino level of the shard's logger; `silent` turns the access log off as well. */
+  readonly logLevel: string;
+  /** Folder or file of an operator-installed uWebSockets.js, or null for the bundled build. */
+  readonly uwsPath: string | null;
+}
+
+/** Bound ports in the order of `config.listeners`; 0 in the config asks the first shard to choose. */
+export type ListenPorts = readonly number[];
+
+export type ControlToShard =
+  | { readonly kind: 'listen'; readonly ports: ListenPorts }
+  | { readonly kind: 'snapshot'; readonly snapshot: Snapshot }
+  | { readonly kind: 'exchanges'; readonly askId: number }
+  | { readonly kind: 'logged'; readonly bytes: number }
+  | { readonly kind: 'drain'; readonly drainMs: number }
+  | { readonly kind: 'stop' };
+
+export type ShardToControl =
+  /** Sent once after start-up, before any `listen`; `uws` says which acceptor build was loaded. */
+  | { readonly kind: 'loaded'; readonly uws: string }
+  | { readonly kind: 'listening'; readonly ports: ListenPorts }
+  /** The shard cannot start (`phase: start | listen`) or refused a snapshot (`phase: snapshot`; the old one stays). */
+  | { readonly kind: 'failed'; readonly phase: 'start' | 'listen' | 'snapshot'; readonly message: string; readonly version?: number }
+  | { readonly kind: 'applied'; readonly version: number }
+  /** No exchange is left after a drain was asked for. */
+  | { readonly kind: 'drained' }
+  | { readonly kind: 'exchanges'; readonly askId: number; readonly exchanges: readonly ExchangeView[] }
+  /** Complete log lines, each ending in \n. Unacknowledged bytes are bounded by the shard (`logged` gives them back). */
+  | { readonly kind: 'log'; readonly lines: string };
+
+/** One open exchange as `GET /exchanges` shows it. */
+export interface ExchangeView {
+  readonly request_id: string;
+  readonly shard: number;
+  readonly method: string;
+  readonly path: string;
+  readonly model: string | null;
+  readonly pool: string | null;
+  readonly endpoint: string | null;
+  readonly phase: string;
+  readonly request_half: string;
+  readonly response_half: string;
+  readonly age_ms: number;
+  readonly request_bytes: number;
+  readonly response_bytes: number;
+  readonly attempts: number;
+  readonly leases: readonly string[];
+}

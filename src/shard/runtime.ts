@@ -1,0 +1,93 @@
+import { readFileSync } from 'node:fs';
+import type { Config, EndpointConfig, PoolConfig } from '../config/index.ts';
+import { compileChain, type FilterChain, type FilterContext } from '../filters/index.ts';
+import { makePicker, type Picker, type PickerContext, PoolView } from '../pick/index.ts';
+import { RouteTable } from '../route/index.ts';
+import { credentialLines, type EndpointAddress, type EndpointSettings, type UpstreamEndpoint } from '../upstream/index.ts';
+import type { EndpointRegistry } from './endpoint-registry.ts';
+import type { Snapshot } from './protocol.ts';
+import type { WaitingRoom } from './waiting-room.ts';
+
+/** A pool as one shard runs it. */
+export interface PoolRuntime {
+  readonly config: PoolConfig;
+  readonly view: PoolView;
+  readonly picker: Picker;
+  /** In the order of the configuration. */
+  readonly endpoints: readonly UpstreamEndpoint[];
+  /** Causes a further attempt is made for: connect, reset, or a status as text. */
+  readonly retryCauses: ReadonlySet<string>;
+  readonly waitingRoom: WaitingRoom;
+  /** True when picking needs a field of the body. */
+  readonly hashesBody: boolean;
+}
+
+/** One applied configuration, compiled for a shard. An exchange keeps the one it began with. */
+export interface Runtime {
+  readonly version: number;
+  readonly config: Config;
+  readonly routes: RouteTable;
+  readonly pools: readonly PoolRuntime[];
+  /** By listener. */
+  readonly chains: readonly FilterChain[];
+}
+
+export interface RuntimeContext {
+  readonly registry: EndpointRegistry;
+  readonly picker: PickerContext;
+  /** The pool's queue, which outlives a reload. */
+  readonly waitingRoom: (poolName: string, countMax: number) => WaitingRoom;
+  readonly filterContext: (listenerIndex: number) => FilterContext;
+}
+
+/** Rejects, naming what is wrong, when a file or a filter's module cannot be loaded; nothing has changed then. */
+export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext): Promise<Runtime> {
+  const { config } = snapshot;
+  const chains = await Promise.all(
+    config.listeners.map((listener, index) =>
+      compileChain(listener.filterChains, config.filterChains, context.filterContext(index)),
+    ),
+  );
+  const authorities = config.pools.map((pool) => (pool.tls.caPath === null ? null : readFileSync(pool.tls.caPath, 'utf8')));
+  // Nothing below can fail, so the registry is only touched for a configuration that will be used.
+  const pools = config.pools.map((pool, poolIndex): PoolRuntime => {
+    const slots = snapshot.endpointSlots[poolIndex]!;
+    const endpoints = pool.endpoints.map((endpoint, index) =>
+      context.registry.obtain(slots[index]!, addressOf(pool, endpoint, authorities[poolIndex]!), settingsOf(pool, endpoint)),
+    );
+    const pickable = pool.endpoints.map(({ url, weight }, index) => ({ url, weight, slot: slots[index]! }));
+    return {
+      config: pool,
+      view: new PoolView(pickable, context.registry.fleet, pool.inflightMax),
+      picker: makePicker(pool.picker, context.picker),
+      endpoints,
+      retryCauses: new Set(pool.retries.on),
+      waitingRoom: context.waitingRoom(pool.name, pool.queue.requestsMax),
+      hashesBody: pool.picker === 'consistent_hash' && pool.hashOn.some((source) => source.source === 'body'),
+    };
+  });
+  context.registry.retireExcept(new Set(pools.flatMap((pool) => pool.endpoints)));
+  return { version: snapshot.version, config, routes: new RouteTable(config), pools, chains };
+}
+
+function addressOf(pool: PoolConfig, endpoint: EndpointConfig, ca: string | null): EndpointAddress {
+  return {
+    url: endpoint.url,
+    host: endpoint.host,
+    port: endpoint.port,
+    tls: endpoint.tls ? { serverName: pool.tls.serverName ?? endpoint.host, verifies: pool.tls.verify, ca } : null,
+  };
+}
+
+function settingsOf(pool: PoolConfig, endpoint: EndpointConfig): EndpointSettings {
+  return {
+    connectionsMax: pool.connectionsMax,
+    keepaliveIdleMs: pool.keepaliveIdleMs,
+    head: {
+      authority: endpoint.authority,
+      basePath: endpoint.basePath,
+      credentialLines: credentialLines(pool.dialect, pool.credential ?? undefined),
+      passesAuthorization: pool.passAuthorization,
+    },
+  };
+}

@@ -1,0 +1,74 @@
+import { type Accountant } from '../account/index.ts';
+import { bug, type Clock } from '../core/index.ts';
+import { Lease, type LeaseBook } from '../exchange/index.ts';
+import { RequestScanner } from '../http/index.ts';
+import type { FleetTable, SharedBudget, SlabPool } from '../shm/index.ts';
+import type { GatewayExchange } from './gateway-exchange.ts';
+import type { Runtime } from './runtime.ts';
+
+/** Free lists keep this many records; more were a burst. */
+const sparesMax = 4096;
+
+/** What the stages of one shard share: its memory, its books, its open exchanges. */
+export interface ShardParts {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly fleet: FleetTable;
+  readonly budget: SharedBudget;
+  readonly slabs: SlabPool;
+  readonly leases: LeaseBook;
+  readonly accountant: Accountant;
+  readonly listenerNames: readonly string[];
+  /** Writes one access-log line. */
+  readonly writeAccessLog: (record: object) => void;
+  readonly log: (level: 'debug' | 'info' | 'warn' | 'error', fields: object, message: string) => void;
+}
+
+export class ShardState {
+  readonly parts: ShardParts;
+  readonly open: GatewayExchange[] = [];
+  readonly #spareExchanges: GatewayExchange[] = [];
+  readonly #spareScanners: RequestScanner[] = [];
+  readonly #makeExchange: () => GatewayExchange;
+  runtime: Runtime;
+  isDraining = false;
+
+  constructor(parts: ShardParts, runtime: Runtime, makeExchange: () => GatewayExchange) {
+    this.parts = parts;
+    this.runtime = runtime;
+    this.#makeExchange = makeExchange;
+  }
+
+  takeExchange(): GatewayExchange {
+    const exchange = this.#spareExchanges.pop() ?? this.#makeExchange();
+    exchange.openIndex = this.open.length;
+    this.open.push(exchange);
+    this.parts.leases.take(exchange, Lease.exchange);
+    return exchange;
+  }
+
+  /** The last step of `close`: nothing is held any more. */
+  giveExchange(exchange: GatewayExchange): void {
+    this.parts.leases.give(exchange, Lease.exchange);
+    const last = this.open.pop()!;
+    if (last !== exchange) {
+      this.open[exchange.openIndex] = last;
+      last.openIndex = exchange.openIndex;
+    }
+    bug(exchange.heldLeases === 0, 'lease_held_at_close');
+    exchange.recycle();
+    if (this.#spareExchanges.length < sparesMax) this.#spareExchanges.push(exchange);
+  }
+
+  takeScanner(): RequestScanner {
+    const scanner = this.#spareScanners.pop() ?? new RequestScanner();
+    scanner.reset();
+    return scanner;
+  }
+
+  giveScanner(exchange: GatewayExchange): void {
+    if (exchange.scanner === null) return;
+    if (this.#spareScanners.length < sparesMax) this.#spareScanners.push(exchange.scanner);
+    exchange.scanner = null;
+  }
+}

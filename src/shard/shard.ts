@@ -1,0 +1,266 @@
+import { pino } from 'pino';
+import { Accountant, counterCell, histogramCell, metrics } from '../account/index.ts';
+import { Clock, onBug } from '../core/index.ts';
+import { LeaseBook, leaseNames, phaseNames } from '../exchange/index.ts';
+import type { FilterContext, FilteredExchange } from '../filters/index.ts';
+import { DownstreamHooks, type GuardLimits, Listener, type LoadedUws, loadUws } from '../listener/index.ts';
+import { JoinBuffer } from '../relay/index.ts';
+import { FleetTable, SeriesWriter, SharedBudget, SlabPool } from '../shm/index.ts';
+import { Closer } from './closer.ts';
+import { Dispatcher } from './dispatcher.ts';
+import { EndpointRegistry } from './endpoint-registry.ts';
+import { GatewayExchange } from './gateway-exchange.ts';
+import { Intake } from './intake.ts';
+import { LogPipe } from './log-pipe.ts';
+import type { ExchangeView, ListenPorts, ShardInit, Snapshot } from './protocol.ts';
+import { compileRuntime, type RuntimeContext } from './runtime.ts';
+import { ShardState } from './shard-state.ts';
+import { Sweeper, sweepPeriodMs } from './sweeper.ts';
+import { WaitingRoom } from './waiting-room.ts';
+
+/** Slab memory unused for a while goes back to the system at this period. */
+const trimPeriodMs = 5000;
+
+export interface ShardOptions {
+  /** Receives batches of complete log lines. */
+  readonly onLog: (lines: string) => void;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+}
+
+/**
+ * One accept thread's gateway, wired: listener → intake → dispatcher → relay → account. It does not know that it runs in
+ * a thread of its own; `thread.ts` connects it to control, and tests drive it directly.
+ */
+export class Shard {
+  readonly state: ShardState;
+  readonly #init: ShardInit;
+  readonly #registry: EndpointRegistry;
+  readonly #runtimeContext: RuntimeContext;
+  readonly #listeners: Listener<GatewayExchange>[];
+  readonly #closer: Closer;
+  readonly #sweeper: Sweeper;
+  readonly #logPipe: LogPipe;
+  readonly #lag: number;
+  readonly #series: SeriesWriter;
+  #timer: NodeJS.Timeout | null = null;
+  #lastSweepMs: number;
+  #lastTrimMs: number;
+  #onDrained: (() => void) | null = null;
+  readonly uwsBuild: string;
+
+  /** Loads the acceptor and compiles the first configuration. Rejects with what is wrong with either. */
+  static async create(init: ShardInit, options: ShardOptions): Promise<Shard> {
+    const loaded = await loadUws(init.uwsPath, init.snapshot.config.limits.headBytesMax);
+    const clock = options.clock ?? new Clock();
+    const fleet = new FleetTable(init.memory, init.shardIndex);
+    const series = new SeriesWriter(init.memory, init.shardIndex);
+    const registry = new EndpointRegistry(fleet, () => clock.nowMs);
+    const dropped = counterCell(series, metrics.logLinesDropped, []);
+    const logPipe = new LogPipe(options.onLog, () => series.add(dropped, 1));
+    const logger = pino({ level: init.logLevel, base: { shard: init.shardIndex } }, logPipe);
+    const { config } = init.snapshot;
+    const random = options.random ?? Math.random;
+    const waitingRooms = new Map<string, WaitingRoom>();
+    const log: FilterContext['log'] = (level, fields, message) => logger[level](fields, message);
+    const runtimeContext: RuntimeContext = {
+      registry,
+      picker: { random, shardIndex: init.shardIndex },
+      waitingRoom: (poolName, countMax) => {
+        const room = waitingRooms.get(poolName) ?? new WaitingRoom(countMax);
+        room.countMax = countMax;
+        waitingRooms.set(poolName, room);
+        return room;
+      },
+      filterContext: (listenerIndex) => ({
+        log,
+        isTls: config.listeners[listenerIndex]!.tls !== null,
+        listenerName: () => config.listeners[listenerIndex]!.name,
+        remoteAddress: (exchange) => remoteAddressOf(exchange),
+        wantAccessLog: (exchange) => {
+          (exchange as GatewayExchange).wantsAccessLog = true;
+        },
+      }),
+    };
+    const runtime = await compileRuntime(init.snapshot, runtimeContext);
+    const takenCells = leaseNames.map((kind) => counterCell(series, metrics.leasesTaken, [kind]));
+    const givenCells = leaseNames.map((kind) => counterCell(series, metrics.leasesGiven, [kind]));
+    const leases = new LeaseBook({
+      taken: (kind, count) => series.add(takenCells[kind]!, count),
+      given: (kind, count) => series.add(givenCells[kind]!, count),
+    });
+    const budget = new SharedBudget(init.memory, init.shardIndex);
+    const slabs = new SlabPool(budget);
+    const listenerNames = config.listeners.map((listener) => listener.name);
+    const accountant = new Accountant(series, listenerNames);
+    const isLogging = logger.isLevelEnabled('info');
+    const writeAccessLog = isLogging ? (record: object): void => logger.info(record, 'access') : (): void => {};
+    const parts = { clock, random, fleet, budget, slabs, leases, accountant, listenerNames, writeAccessLog, log };
+    return new Shard({ init, loaded, parts, runtime, runtimeContext, registry, logPipe, series });
+  }
+
+  private constructor(made: {
+    init: ShardInit;
+    loaded: LoadedUws;
+    parts: ShardState['parts'];
+    runtime: ShardState['runtime'];
+    runtimeContext: RuntimeContext;
+    registry: EndpointRegistry;
+    logPipe: LogPipe;
+    series: SeriesWriter;
+  }) {
+    const { init, loaded, series } = made;
+    this.#init = init;
+    this.#registry = made.registry;
+    this.#runtimeContext = made.runtimeContext;
+    this.#logPipe = made.logPipe;
+    this.#series = series;
+    this.uwsBuild = loaded.build;
+    const label = String(init.shardIndex);
+    this.#lag = histogramCell(series, metrics.eventLoopLag, [label]);
+    const connections = counterCell(series, metrics.shardConnections, [label]);
+    const join = new JoinBuffer();
+    const makeExchange = (): GatewayExchange => {
+      const exchange = new GatewayExchange(made.parts.slabs, join, dispatcher);
+      exchange.hooks = new DownstreamHooks<GatewayExchange>(exchange, intake);
+      return exchange;
+    };
+    this.state = new ShardState(made.parts, made.runtime, makeExchange);
+    this.#closer = new Closer(this.state);
+    const dispatcher = new Dispatcher(this.state, this.#closer, series);
+    const intake = new Intake(this.state, this.#closer, dispatcher, (delta) => series.add(connections, delta));
+    this.#sweeper = new Sweeper(this.state, this.#closer, dispatcher, intake);
+    this.#listeners = init.snapshot.config.listeners.map(
+      (listener, listenerIndex) =>
+        new Listener<GatewayExchange>(
+          loaded,
+          {
+            host: listener.address.host,
+            listenerIndex,
+            guard: guardLimits(init.snapshot, listenerIndex),
+            tls: listener.tls === null ? null : { ...listener.tls.certificates[0]! },
+          },
+          intake,
+        ),
+    );
+    this.#lastSweepMs = made.parts.clock.nowMs;
+    this.#lastTrimMs = made.parts.clock.nowMs;
+    onBug((code) => {
+      series.add(counterCell(series, metrics.bugs, [code]), 1);
+      made.parts.log('error', { code }, 'a defect of the gateway was contained');
+    });
+  }
+
+  /** Binds every listener; resolves with the real ports. Rejects when one cannot be bound. */
+  async listen(ports: ListenPorts): Promise<ListenPorts> {
+    this.#timer ??= setInterval(this.#onTimer, sweepPeriodMs);
+    const bound: number[] = [];
+    for (let index = 0; index < this.#listeners.length; index++) bound.push(await this.#listeners[index]!.listen(ports[index]!));
+    return bound;
+  }
+
+  /** New exchanges use `snapshot` from here on; running ones keep theirs. Rejects, changing nothing, when it does not compile. */
+  async apply(snapshot: Snapshot): Promise<void> {
+    const runtime = await compileRuntime(snapshot, this.#runtimeContext);
+    this.state.runtime = runtime;
+    for (let index = 0; index < this.#listeners.length; index++) this.#listeners[index]!.setLimits(guardLimits(snapshot, index));
+  }
+
+  /** Stops accepting and resolves when the last exchange has ended; those that outlive `drainMs` are cut. */
+  async drain(drainMs: number): Promise<void> {
+    this.state.isDraining = true;
+    // A few turns for connections the kernel has accepted already (HOTPATH section 1.2).
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    for (const listener of this.#listeners) listener.stopAccepting();
+    if (this.state.open.length > 0) {
+      const timer = setTimeout(() => this.#cutAll(), drainMs);
+      await new Promise<void>((resolve) => {
+        this.#onDrained = resolve;
+      });
+      clearTimeout(timer);
+    }
+    this.#logPipe.flush();
+  }
+
+  /** Closes every connection, both sides. Must run before the thread ends: an open native handle aborts the process. */
+  close(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    for (const listener of this.#listeners) listener.close();
+    this.#registry.closeAll();
+    this.#logPipe.flush();
+    onBug(null);
+  }
+
+  acknowledgeLog(chars: number): void {
+    this.#logPipe.acknowledge(chars);
+  }
+
+  exchanges(): ExchangeView[] {
+    const { parts, open } = this.state;
+    const nowMs = parts.clock.refresh();
+    return open.map((exchange) => ({
+      request_id: exchange.requestId,
+      shard: this.#init.shardIndex,
+      method: exchange.head.method,
+      path: exchange.head.path,
+      model: exchange.facts.model,
+      pool: exchange.poolName === '' ? null : exchange.poolName,
+      endpoint: exchange.endpointUrl === '' ? null : exchange.endpointUrl,
+      phase: phaseNames[exchange.phase]!,
+      request_half: exchange.request.name,
+      response_half: exchange.response.name,
+      age_ms: Math.round(nowMs - exchange.startedMs),
+      request_bytes: exchange.body.receivedBytes,
+      response_bytes: exchange.responseBytes,
+      attempts: exchange.attempts,
+      leases: [
+        ...parts.leases.namesHeld(exchange),
+        ...(exchange.body.heldCount > 0 ? [`body_slab x${exchange.body.heldCount}`] : []),
+      ],
+    }));
+  }
+
+  readonly #onTimer = (): void => {
+    const { clock, slabs } = this.state.parts;
+    const nowMs = clock.refresh();
+    this.#series.record(this.#lag, Math.max(0, Math.round((nowMs - this.#lastSweepMs - sweepPeriodMs) * 1000)));
+    this.#lastSweepMs = nowMs;
+    this.#sweeper.sweep(nowMs);
+    this.#registry.sweep(nowMs);
+    if (nowMs - this.#lastTrimMs > trimPeriodMs) {
+      this.#lastTrimMs = nowMs;
+      slabs.trim();
+    }
+    if (this.#onDrained !== null && this.state.open.length === 0) {
+      this.#onDrained();
+      this.#onDrained = null;
+    }
+  };
+
+  #cutAll(): void {
+    this.state.parts.clock.refresh();
+    for (const exchange of [...this.state.open]) this.#closer.fail(exchange, 'draining', 'The gateway is shutting down.');
+  }
+}
+
+function guardLimits(snapshot: Snapshot, listenerIndex: number): GuardLimits {
+  const { limits, listeners } = snapshot.config;
+  return {
+    headBytesMax: limits.headBytesMax,
+    headerCountMax: limits.headerCountMax,
+    targetBytesMax: limits.targetBytesMax,
+    bodyBytesMax: limits.bodyBytesMax,
+    acceptsChunked: listeners[listenerIndex]?.chunkedRequests !== 'reject',
+  };
+}
+
+function remoteAddressOf(exchange: FilteredExchange): string {
+  const { downstream, isDownstreamOver } = exchange as GatewayExchange;
+  if (downstream === null || isDownstreamOver) return '';
+  const text = Buffer.from(downstream.getRemoteAddressAsText()).toString('latin1');
+  // IPv4 in its IPv6 form, as a dual-stack socket reports it.
+  return text.replace(/^0000:0000:0000:0000:0000:ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/, (_, ...parts: string[]) =>
+    parts.slice(0, 4).map((part) => parseInt(part, 16)).join('.'),
+  );
+}

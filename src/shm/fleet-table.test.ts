@@ -1,0 +1,189 @@
+import { expect, test } from 'vitest';
+import { EndpointState, FleetTable } from './fleet-table.ts';
+import type { EndpointScrape } from './fleet-table.ts';
+import { createSharedMemory } from './memory.ts';
+
+const rule = { consecutiveFailures: 3, baseMs: 10_000, maxMs: 60_000 };
+
+function tables(endpointCountMax = 4): { control: FleetTable; first: FleetTable; second: FleetTable } {
+  const memory = createSharedMemory({ shardCount: 2, endpointCountMax, bufferedBytesMax: 1024 });
+  return {
+    control: new FleetTable(memory, -1),
+    first: new FleetTable(memory, 0),
+    second: new FleetTable(memory, 1),
+  };
+}
+
+function emptyScrape(): EndpointScrape {
+  return { queueDepth: -1, runningRequests: -1, kvCacheUsageRatio: -1, scrapedAtMs: -1 };
+}
+
+test('fleet-table: when slots are claimed, each is given once, and -1 when all are taken', () => {
+  const { control } = tables(3);
+  expect([control.claim(), control.claim(), control.claim(), control.claim()]).toEqual([0, 1, 2, -1]);
+  expect(control.release(1)).toBe(true);
+  expect(control.claim()).toBe(1);
+});
+
+test('fleet-table: when a slot was never claimed or was freed, nothing can be taken on it', () => {
+  const { control, first } = tables();
+  for (const max of [0, 5]) {
+    expect(first.tryTakeInflight(2, max)).toBe(false);
+    expect(first.tryTakeConnection(2, max)).toBe(false);
+  }
+  const slot = control.claim();
+  control.release(slot);
+  expect(first.tryTakeInflight(slot, 0)).toBe(false);
+  expect([control.inflight(slot), control.connections(slot)]).toEqual([0, 0]);
+  expect(() => control.setState(slot, EndpointState.healthy)).toThrow('slot is claimed');
+  expect(() => control.release(slot)).toThrow('slot is claimed');
+});
+
+test('fleet-table: when anything is still held on a slot, release declines and takes go on as before', () => {
+  const { control, first } = tables();
+  const slot = control.claim();
+  const holds: [take: () => unknown, give: () => void][] = [
+    [() => first.tryTakeInflight(slot, 0), () => first.giveInflight(slot)],
+    [() => first.tryTakeConnection(slot, 0), () => first.giveConnection(slot)],
+    [() => first.addTokens(slot, 5), () => first.addTokens(slot, -5)],
+  ];
+  for (const [take, give] of holds) {
+    take();
+    expect(control.release(slot)).toBe(false);
+    expect(first.tryTakeInflight(slot, 2), 'the slot is still open').toBe(true);
+    first.giveInflight(slot);
+    give();
+  }
+  expect(control.release(slot)).toBe(true);
+});
+
+test('fleet-table: when a slot is claimed again, nothing of the endpoint before is left', () => {
+  const { control, first } = tables();
+  const slot = control.claim();
+  control.publishScrape(slot, { queueDepth: 1, runningRequests: 2, kvCacheUsageRatio: 0.5, scrapedAtMs: 1000 });
+  control.setWeight(slot, 7.5);
+  first.noteTtft(slot, 80);
+  for (let failure = 0; failure < 3; failure++) first.noteConnectFailure(slot, 1000, rule);
+  expect(control.isEjected(slot, 1000)).toBe(true);
+  control.release(slot);
+  expect(control.claim()).toBe(slot);
+  expect(first.state(slot)).toBe(EndpointState.unhealthy);
+  expect(first.isEjected(slot, 1000)).toBe(false);
+  expect(first.weight(slot)).toBe(1);
+  expect(first.ttftEwmaMs(slot)).toBe(0);
+  expect(first.readScrape(slot, emptyScrape())).toBe(false);
+});
+
+test('fleet-table: when an endpoint is healthy and not ejected, and only then, it is pickable', () => {
+  const { control, first, second } = tables();
+  const slot = control.claim();
+  expect(first.isPickable(slot, 1000)).toBe(false);
+  control.setState(slot, EndpointState.healthy);
+  expect(first.isPickable(slot, 1000)).toBe(true);
+  for (let failure = 0; failure < 3; failure++) second.noteConnectFailure(slot, 1050, rule);
+  expect(first.isPickable(slot, 11_049)).toBe(false);
+  expect(first.isPickable(slot, 11_100), 'the end is rounded up to 100 ms').toBe(true);
+  control.setState(slot, EndpointState.draining);
+  expect(first.isPickable(slot, 20_000)).toBe(false);
+});
+
+test('fleet-table: when counts are limited, the limit holds over all shards; 0 is no limit', () => {
+  const { control, first, second } = tables();
+  const slot = control.claim();
+  expect([first.tryTakeInflight(slot, 2), second.tryTakeInflight(slot, 2), first.tryTakeInflight(slot, 2)]).toEqual([
+    true,
+    true,
+    false,
+  ]);
+  expect(first.tryTakeInflight(slot, 0)).toBe(true);
+  expect(control.inflight(slot)).toBe(3);
+  expect([first.tryTakeConnection(slot, 1), second.tryTakeConnection(slot, 1)]).toEqual([true, false]);
+  expect(control.connections(slot)).toBe(1);
+});
+
+test('fleet-table: when a shard gives back what it does not hold, it fails, even if another shard holds it', () => {
+  const { control, first, second } = tables();
+  const slot = control.claim();
+  first.tryTakeInflight(slot, 0);
+  first.tryTakeConnection(slot, 0);
+  first.addTokens(slot, 100);
+  expect(() => second.giveInflight(slot)).toThrow('given back more often');
+  expect(() => second.giveConnection(slot)).toThrow('given back more often');
+  expect(() => first.addTokens(slot, -101)).toThrow('given back more than taken');
+  expect([control.inflight(slot), control.connections(slot), control.inflightTokens(slot)]).toEqual([1, 1, 100]);
+  first.giveInflight(slot);
+  expect(() => first.giveInflight(slot)).toThrow('given back more often');
+});
+
+test('fleet-table: when a call is not for this thread or slot, it fails instead of writing elsewhere', () => {
+  const { control, first } = tables();
+  const slot = control.claim();
+  expect(() => control.tryTakeInflight(slot, 0)).toThrow('control takes nothing');
+  expect(() => first.setState(slot, EndpointState.healthy)).toThrow('only control');
+  expect(() => first.release(slot)).toThrow('only control');
+  expect(() => first.claim()).toThrow('only control');
+  expect(() => first.tryTakeInflight(4, 0), 'beyond the last record come the shadow rows').toThrow(RangeError);
+  expect(() => first.noteConnectFailure(4, 0, rule)).toThrow(RangeError);
+  expect(() => first.addTokens(4, 1)).toThrow();
+  expect(() => control.addTokens(slot, 1)).toThrow();
+});
+
+test('fleet-table: when a scrape was published, readers get it whole, to the microsecond after weeks of uptime', () => {
+  const { control, first } = tables();
+  const slot = control.claim();
+  const out = emptyScrape();
+  expect(first.readScrape(slot, out)).toBe(false);
+  expect(out).toEqual(emptyScrape());
+  const scrape = { queueDepth: 12, runningRequests: 250, kvCacheUsageRatio: 0.873_214, scrapedAtMs: 5_184_000_123.457 };
+  control.publishScrape(slot, scrape);
+  expect(first.readScrape(slot, out)).toBe(true);
+  expect(out).toEqual(scrape);
+});
+
+test('fleet-table: when times to first token come from two shards, they blend with alpha 0.2 in the order they came', () => {
+  const { control, first, second } = tables();
+  const slot = control.claim();
+  first.noteTtft(slot, 100);
+  second.noteTtft(slot, 200);
+  expect(control.ttftEwmaMs(slot)).toBeCloseTo(120, 3);
+  first.noteTtft(slot, 0);
+  expect(control.ttftEwmaMs(slot)).toBeCloseTo(96, 3);
+});
+
+test('fleet-table: when a success comes between failures, they are not consecutive', () => {
+  const { control, first, second } = tables();
+  const slot = control.claim();
+  const outcomes: boolean[] = [];
+  for (let round = 0; round < 4; round++) {
+    outcomes.push(first.noteConnectFailure(slot, 1000, rule), second.noteConnectFailure(slot, 1000, rule));
+    second.noteSuccess(slot);
+  }
+  expect(outcomes).toEqual(outcomes.map(() => false));
+});
+
+test('fleet-table: when an endpoint comes back from ejection and fails at once, one failure ejects it for twice as long', () => {
+  const { control, first } = tables();
+  const slot = control.claim();
+  const fail3 = (nowMs: number): boolean[] => [1, 2, 3].map(() => first.noteConnectFailure(slot, nowMs, rule));
+  expect(fail3(0)).toEqual([false, false, true]);
+  expect(first.noteConnectFailure(slot, 5000, rule), 'late failures during the ejection are not a new one').toBe(false);
+  expect(first.noteConnectFailure(slot, 10_000, rule)).toBe(true);
+  expect([control.isEjected(slot, 29_999), control.isEjected(slot, 30_000)]).toEqual([true, false]);
+});
+
+// FAULTS F35: up for a second, down for a second.
+test('fleet-table: when an endpoint flaps, its ejections grow to the maximum although it succeeds between them', () => {
+  const { control, first } = tables();
+  const slot = control.claim();
+  const periods: number[] = [];
+  let nowMs = 0;
+  for (let flap = 0; flap < 6; flap++) {
+    for (let failure = 0; failure < 3; failure++) first.noteConnectFailure(slot, nowMs, rule);
+    const start = nowMs;
+    while (control.isEjected(slot, nowMs)) nowMs += 100;
+    periods.push(nowMs - start);
+    first.noteSuccess(slot);
+    nowMs += 1000;
+  }
+  expect(periods).toEqual([10_000, 20_000, 40_000, 60_000, 60_000, 60_000]);
+});

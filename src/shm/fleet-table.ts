@@ -1,0 +1,369 @@
+import { assert, fail } from '../core/assert.ts';
+import { ejectionPeriodMs, nextEjectionCount, remainingEjections } from './ejection.ts';
+import type { EjectionRule } from './ejection.ts';
+import type { SharedMemory } from './memory.ts';
+
+/**
+ * What all threads know of every endpoint. One record of 128 bytes a slot: the words shards change are on its first
+ * cache line, those control publishes on its second, so that a scrape does not slow the pick.
+ *
+ * | Word                | Byte | Unit                      | Writer                                     |
+ * | ------------------- | ---- | ------------------------- | ------------------------------------------ |
+ * | inflight            | 0    | exchanges, < 0 when free  | shards, Atomics; control opens and closes  |
+ * | inflightTokens      | 4    | tokens                    | shards, Atomics                            |
+ * | connections         | 8    | sockets, < 0 when free    | shards, Atomics; control opens and closes  |
+ * | consecutiveFailures | 12   | connect failures          | shards, Atomics                            |
+ * | ejectedUntil        | 16   | deciseconds of the Clock  | the shard that wins the compare-exchange   |
+ * | ejectionCount       | 20   | ejections, decays         | that same shard                            |
+ * | ttftEwma            | 24   | microseconds, 0 = none    | shards, compare-exchange                   |
+ * | state               | 64   | EndpointState             | control                                    |
+ * | scrapeSequence      | 68   | odd while being written   | control                                    |
+ * | queueDepth          | 72   | requests                  | control, under the sequence                |
+ * | runningRequests     | 76   | requests                  | control, under the sequence                |
+ * | kvCacheUsage        | 80   | millionths                | control, under the sequence                |
+ * | scrapedAtSeconds    | 84   | seconds of the Clock      | control, under the sequence                |
+ * | scrapedAtMicros     | 88   | microseconds              | control, under the sequence                |
+ * | weight              | 96   | Float64, as configured    | control                                    |
+ *
+ * After the records, one shadow row a shard, 16 bytes a slot: inflight (0), inflightTokens (4), connections (8). Writer:
+ * that shard, plainly; it says what part of the totals is its own, so control can take it back when the shard died.
+ */
+export const EndpointState = { free: 0, healthy: 1, unhealthy: 2, draining: 3 } as const;
+export type EndpointState = (typeof EndpointState)[keyof typeof EndpointState];
+const endpointStates: readonly EndpointState[] = Object.values(EndpointState); // By number.
+
+const recordBytes = 128;
+const recordShift = 5; // Words of a record: 1 << 5.
+const inflightWord = 0;
+const tokensWord = 1;
+const connectionsWord = 2;
+const failuresWord = 3;
+const ejectedUntilWord = 4;
+const ejectionCountWord = 5;
+const ttftWord = 6;
+const stateWord = 16;
+const sequenceWord = 17;
+const queueWord = 18;
+const runningWord = 19;
+const kvCacheWord = 20;
+const scrapedSecondsWord = 21;
+const scrapedMicrosWord = 22;
+const weightDouble = 12;
+
+const rowShift = 2; // Words of a slot in a shadow row: 1 << 2.
+
+/**
+ * Added to the counts of a slot that is free. A shard that still has the slot of an endpoint removed meanwhile sees a
+ * negative count and declines; adding instead of storing keeps its take-and-roll-back exact whenever it happens.
+ */
+const closed = -0x4000_0000;
+const int32Max = 0x7fff_ffff;
+const seqlockTriesMax = 64;
+const ewmaTriesMax = 16;
+const ttftAlpha = 0.2;
+
+export interface EndpointScrape {
+  queueDepth: number;
+  runningRequests: number;
+  /** 0..1. */
+  kvCacheUsageRatio: number;
+  /** Clock reading. */
+  scrapedAtMs: number;
+}
+
+/** The zeroed table with every slot free. */
+export function fleetMemory(shardCount: number, endpointCountMax: number): SharedArrayBuffer {
+  const memory = new SharedArrayBuffer(endpointCountMax * recordBytes + shardCount * rowBytesOf(endpointCountMax));
+  const words = new Int32Array(memory);
+  for (let slot = 0; slot < endpointCountMax; slot++) {
+    words[(slot << recordShift) + inflightWord] = closed;
+    words[(slot << recordShift) + connectionsWord] = closed;
+  }
+  return memory;
+}
+
+/** Rows of two shards never meet on one 128-byte line. */
+function rowBytesOf(endpointCountMax: number): number {
+  return Math.ceil((endpointCountMax << rowShift) / 32) * 128;
+}
+
+export class FleetTable {
+  readonly endpointCountMax: number;
+  readonly #shardCount: number;
+  readonly #isControl: boolean;
+  readonly #words: Int32Array;
+  readonly #doubles: Float64Array;
+  /** This shard's shadow row; empty for control. */
+  readonly #row: Int32Array;
+  readonly #memory: SharedArrayBuffer;
+
+  /** `shardIndex` is -1 for control. */
+  constructor(memory: SharedMemory, shardIndex: number) {
+    assert(shardIndex >= -1 && shardIndex < memory.shardCount, 'shardIndex < shardCount');
+    this.endpointCountMax = memory.endpointCountMax;
+    this.#shardCount = memory.shardCount;
+    this.#isControl = shardIndex === -1;
+    this.#memory = memory.fleet;
+    // Views end with the records: Atomics on a slot out of range throw instead of reaching into a shadow row.
+    this.#words = new Int32Array(memory.fleet, 0, memory.endpointCountMax << recordShift);
+    this.#doubles = new Float64Array(memory.fleet, 0, memory.endpointCountMax << (recordShift - 1));
+    this.#row = this.#isControl ? new Int32Array(0) : this.#rowOf(shardIndex);
+  }
+
+  // Control.
+
+  /** A free slot, now `unhealthy` with everything else reset (weight 1, never scraped), or -1 when all are taken. */
+  claim(): number {
+    this.#assertControl();
+    for (let slot = 0; slot < this.endpointCountMax; slot++) {
+      if (this.state(slot) !== EndpointState.free) continue;
+      const at = slot << recordShift;
+      for (const word of [failuresWord, ejectedUntilWord, ejectionCountWord, ttftWord]) {
+        Atomics.store(this.#words, at + word, 0);
+      }
+      this.#writeScrape(slot, { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 });
+      this.setWeight(slot, 1);
+      Atomics.store(this.#words, at + stateWord, EndpointState.unhealthy);
+      Atomics.sub(this.#words, at + connectionsWord, closed);
+      Atomics.sub(this.#words, at + inflightWord, closed);
+      return slot;
+    }
+    return -1;
+  }
+
+  /**
+   * Frees the slot when nothing holds it: no exchange, no token, no connection (idle ones count). Otherwise false, and
+   * nothing has changed: set the state to `draining` and try again later.
+   */
+  release(slot: number): boolean {
+    this.#assertControl();
+    assert(this.state(slot) !== EndpointState.free, 'slot is claimed');
+    const at = slot << recordShift;
+    if (Atomics.compareExchange(this.#words, at + inflightWord, 0, closed) !== 0) return false;
+    if (
+      Atomics.load(this.#words, at + tokensWord) !== 0 ||
+      Atomics.compareExchange(this.#words, at + connectionsWord, 0, closed) !== 0
+    ) {
+      Atomics.sub(this.#words, at + inflightWord, closed);
+      return false;
+    }
+    Atomics.store(this.#words, at + stateWord, EndpointState.free);
+    return true;
+  }
+
+  setState(slot: number, state: Exclude<EndpointState, 0>): void {
+    this.#assertControl();
+    assert(this.state(slot) !== EndpointState.free, 'slot is claimed');
+    Atomics.store(this.#words, (slot << recordShift) + stateWord, state);
+  }
+
+  setWeight(slot: number, weight: number): void {
+    this.#assertControl();
+    this.#doubles[(slot << (recordShift - 1)) + weightDouble] = weight;
+  }
+
+  publishScrape(slot: number, scrape: Readonly<EndpointScrape>): void {
+    this.#assertControl();
+    assert(this.state(slot) !== EndpointState.free, 'slot is claimed');
+    this.#writeScrape(slot, scrape);
+  }
+
+  /**
+   * Once the thread of a shard has ended: subtracts what it still held from the totals. Calling it twice is harmless,
+   * calling it while the shard runs is not.
+   */
+  reclaimShard(shardIndex: number): void {
+    this.#assertControl();
+    assert(shardIndex >= 0 && shardIndex < this.#shardCount, 'shardIndex < shardCount');
+    const row = this.#rowOf(shardIndex);
+    for (let slot = 0; slot < this.endpointCountMax; slot++) {
+      for (const word of [inflightWord, tokensWord, connectionsWord]) {
+        const held = Atomics.exchange(row, (slot << rowShift) + word, 0);
+        if (held !== 0) Atomics.sub(this.#words, (slot << recordShift) + word, held);
+      }
+    }
+  }
+
+  // Any thread.
+
+  state(slot: number): EndpointState {
+    return endpointStates[Atomics.load(this.#words, (slot << recordShift) + stateWord)]!;
+  }
+
+  isEjected(slot: number, nowMs: number): boolean {
+    return nowMs < Atomics.load(this.#words, (slot << recordShift) + ejectedUntilWord) * 100;
+  }
+
+  /** Healthy and not ejected. */
+  isPickable(slot: number, nowMs: number): boolean {
+    const at = slot << recordShift;
+    return (
+      Atomics.load(this.#words, at + stateWord) === EndpointState.healthy &&
+      nowMs >= Atomics.load(this.#words, at + ejectedUntilWord) * 100
+    );
+  }
+
+  weight(slot: number): number {
+    return this.#doubles[(slot << (recordShift - 1)) + weightDouble]!;
+  }
+
+  inflight(slot: number): number {
+    return Math.max(0, Atomics.load(this.#words, (slot << recordShift) + inflightWord));
+  }
+
+  inflightTokens(slot: number): number {
+    return Atomics.load(this.#words, (slot << recordShift) + tokensWord);
+  }
+
+  connections(slot: number): number {
+    return Math.max(0, Atomics.load(this.#words, (slot << recordShift) + connectionsWord));
+  }
+
+  /** Time to first token over all shards; 0 until the first one is noted. */
+  ttftEwmaMs(slot: number): number {
+    return Atomics.load(this.#words, (slot << recordShift) + ttftWord) / 1000;
+  }
+
+  /**
+   * Fills `out` with one consistent scrape. False, with `out` untouched or stale as a whole, when the endpoint was never
+   * scraped or control kept writing through every try. All words go through Atomics: with plain reads the protocol holds
+   * on x86-64 only, the memory model of the language does not promise it.
+   */
+  readScrape(slot: number, out: EndpointScrape): boolean {
+    const words = this.#words;
+    const at = slot << recordShift;
+    for (let tries = 0; tries < seqlockTriesMax; tries++) {
+      const sequence = Atomics.load(words, at + sequenceWord);
+      if ((sequence & 1) !== 0) continue;
+      const queueDepth = Atomics.load(words, at + queueWord);
+      const runningRequests = Atomics.load(words, at + runningWord);
+      const kvCacheUsage = Atomics.load(words, at + kvCacheWord);
+      const seconds = Atomics.load(words, at + scrapedSecondsWord);
+      const micros = Atomics.load(words, at + scrapedMicrosWord);
+      if (Atomics.load(words, at + sequenceWord) !== sequence) continue;
+      if (seconds === 0 && micros === 0) return false;
+      out.queueDepth = queueDepth;
+      out.runningRequests = runningRequests;
+      out.kvCacheUsageRatio = kvCacheUsage / 1e6;
+      out.scrapedAtMs = seconds * 1000 + micros / 1000;
+      return true;
+    }
+    return false;
+  }
+
+  // Shards. A shard gives back only what it took itself: its shadow row is checked.
+
+  /** Counts one exchange on the endpoint, unless it has `inflightMax` already (0 = unlimited) or the slot was freed. */
+  tryTakeInflight(slot: number, inflightMax: number): boolean {
+    return this.#tryTake(slot, inflightWord, inflightMax);
+  }
+
+  giveInflight(slot: number): void {
+    this.#give(slot, inflightWord);
+  }
+
+  /** Counts one socket to the endpoint, unless it has `connectionsMax` already (0 = unlimited) or the slot was freed. */
+  tryTakeConnection(slot: number, connectionsMax: number): boolean {
+    return this.#tryTake(slot, connectionsWord, connectionsMax);
+  }
+
+  giveConnection(slot: number): void {
+    this.#give(slot, connectionsWord);
+  }
+
+  /** `delta` < 0 gives back: before the inflight count of the same exchange, so that a freed slot has no tokens. */
+  addTokens(slot: number, delta: number): void {
+    const held = this.#row[(slot << rowShift) + tokensWord]! + delta;
+    if (!(held >= 0)) fail('tokens given back more than taken', slot, delta);
+    this.#row[(slot << rowShift) + tokensWord] = held;
+    Atomics.add(this.#words, (slot << recordShift) + tokensWord, delta);
+  }
+
+  /** Blends one time to first token in. A sample is dropped rather than waited for when other threads keep winning. */
+  noteTtft(slot: number, ms: number): void {
+    const at = (slot << recordShift) + ttftWord;
+    const sample = Math.min(int32Max, Math.max(1, Math.round(ms * 1000)));
+    let old = Atomics.load(this.#words, at);
+    for (let tries = 0; tries < ewmaTriesMax; tries++) {
+      const blended = old === 0 ? sample : Math.max(1, Math.round(old + ttftAlpha * (sample - old)));
+      const seen = Atomics.compareExchange(this.#words, at, old, blended);
+      if (seen === old) return;
+      old = seen;
+    }
+  }
+
+  /** A connection was made, or an answer came: the failures before it no longer count as consecutive. */
+  noteSuccess(slot: number): void {
+    const at = (slot << recordShift) + failuresWord;
+    if (Atomics.load(this.#words, at) !== 0) Atomics.store(this.#words, at, 0);
+  }
+
+  /**
+   * True when this very call ejected the endpoint; of several threads that see the last straw, one wins. The count of
+   * failures stays until a success: an endpoint back from ejection is on probation, and one failure ejects it again.
+   */
+  noteConnectFailure(slot: number, nowMs: number, rule: EjectionRule): boolean {
+    const at = slot << recordShift;
+    const failures = Atomics.add(this.#words, at + failuresWord, 1) + 1;
+    if (failures < rule.consecutiveFailures) return false;
+    const until = Atomics.load(this.#words, at + ejectedUntilWord);
+    if (nowMs < until * 100) return false;
+    const count = remainingEjections(Atomics.load(this.#words, at + ejectionCountWord), nowMs - until * 100, rule);
+    const next = Math.ceil((nowMs + ejectionPeriodMs(count, rule)) / 100);
+    if (Atomics.compareExchange(this.#words, at + ejectedUntilWord, until, next) !== until) return false;
+    Atomics.store(this.#words, at + ejectionCountWord, nextEjectionCount(count, rule));
+    return true;
+  }
+
+  #tryTake(slot: number, word: number, countMax: number): boolean {
+    if (this.#isControl) fail('control takes nothing', slot);
+    const at = (slot << recordShift) + word;
+    if (countMax === 0) {
+      if (Atomics.add(this.#words, at, 1) < 0) {
+        Atomics.sub(this.#words, at, 1);
+        return false;
+      }
+    } else {
+      // Compare-and-swap: an add with roll-back would show readers more than the maximum, and refuse a neighbour wrongly.
+      let count = Atomics.load(this.#words, at);
+      for (;;) {
+        if (count >= countMax || count < 0) return false;
+        const seen = Atomics.compareExchange(this.#words, at, count, count + 1);
+        if (seen === count) break;
+        count = seen;
+      }
+    }
+    this.#row[(slot << rowShift) + word]! += 1;
+    return true;
+  }
+
+  #give(slot: number, word: number): void {
+    const held = this.#row[(slot << rowShift) + word]!;
+    if (!(held >= 1)) fail('endpoint count given back more often than taken', slot, word);
+    this.#row[(slot << rowShift) + word] = held - 1;
+    Atomics.sub(this.#words, (slot << recordShift) + word, 1);
+  }
+
+  #writeScrape(slot: number, scrape: Readonly<EndpointScrape>): void {
+    const words = this.#words;
+    const at = slot << recordShift;
+    const sequence = Atomics.load(words, at + sequenceWord);
+    const seconds = Math.floor(scrape.scrapedAtMs / 1000);
+    Atomics.store(words, at + sequenceWord, sequence + 1);
+    Atomics.store(words, at + queueWord, scrape.queueDepth);
+    Atomics.store(words, at + runningWord, scrape.runningRequests);
+    Atomics.store(words, at + kvCacheWord, Math.round(scrape.kvCacheUsageRatio * 1e6));
+    Atomics.store(words, at + scrapedSecondsWord, seconds);
+    Atomics.store(words, at + scrapedMicrosWord, Math.round((scrape.scrapedAtMs - seconds * 1000) * 1000));
+    Atomics.store(words, at + sequenceWord, sequence + 2);
+  }
+
+  #rowOf(shardIndex: number): Int32Array {
+    const offset = this.endpointCountMax * recordBytes + shardIndex * rowBytesOf(this.endpointCountMax);
+    return new Int32Array(this.#memory, offset, this.endpointCountMax << rowShift);
+  }
+
+  #assertControl(): void {
+    if (!this.#isControl) fail('only control changes what the fleet is');
+  }
+}

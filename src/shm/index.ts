@@ -1,0 +1,21 @@
+/**
+ * shm: where the threads of the process meet. It owns every layout in shared memory and is the only folder that uses
+ * Atomics; everyone else calls methods with plain numbers.
+ *
+ * Threads: one control thread and `shardCount` shards (0..shardCount - 1). A word has one writing thread, or is only
+ * changed by Atomics. Nothing here blocks: a taker that finds no room returns at once.
+ *
+ * Read in this order: memory (what exists, how large), budget (the smallest example of totals and shadows), fleet-table
+ * and ejection (what all threads know of each endpoint), slab-pool (body memory), histogram, series (metrics).
+ */
+export { SharedBudget } from './budget.ts';
+export type { EjectionRule } from './ejection.ts';
+export { EndpointState, FleetTable } from './fleet-table.ts';
+export type { EndpointScrape } from './fleet-table.ts';
+export { bucketCount, bucketIndex, bucketUpperBound, percentile } from './histogram.ts';
+export { controlIndex, createSharedMemory } from './memory.ts';
+export type { SharedMemory, SharedMemorySizes } from './memory.ts';
+export { counterCountMax, histogramCountMax, metricCountMax, SeriesReader, SeriesWriter } from './series.ts';
+export type { CounterSeries, HistogramSeries, SeriesSnapshot } from './series.ts';
+export { largeSlabBytes, SlabPool, smallSlabBytes } from './slab-pool.ts';
+export type { SlabShare } from './slab-pool.ts';

@@ -1,0 +1,51 @@
+import { assert } from '../core/assert.ts';
+import { budgetBytesMax, budgetMemoryBytes } from './budget.ts';
+import { fleetMemory } from './fleet-table.ts';
+import { seriesMemoryBytes } from './series.ts';
+
+/**
+ * Everything the threads of one process share, made once by control and posted to every shard (`workerData`): plain
+ * numbers and SharedArrayBuffers, so a structured clone shares the memory and copies nothing. The layouts belong to the
+ * files that read them; only the sizes meet here.
+ *
+ * | Field  | Layout in        | Bytes                                            | Writers                    |
+ * | ------ | ---------------- | ------------------------------------------------ | -------------------------- |
+ * | fleet  | fleet-table.ts   | 128 an endpoint slot, + 16 a slot for each shard | control, shards            |
+ * | budget | budget.ts        | 128, + 128 a shard                               | shards (control: reclaim)  |
+ * | series | series.ts        | one region a shard, the last is control's        | the region's own thread    |
+ */
+export interface SharedMemory {
+  readonly shardCount: number;
+  readonly endpointCountMax: number;
+  readonly bufferedBytesMax: number;
+  readonly fleet: SharedArrayBuffer;
+  readonly budget: SharedArrayBuffer;
+  readonly series: readonly SharedArrayBuffer[];
+}
+
+export interface SharedMemorySizes {
+  readonly shardCount: number;
+  /** Endpoint slots over all pools, including those that still drain after a reload. */
+  readonly endpointCountMax: number;
+  /** `limits.buffered_bytes_max`. */
+  readonly bufferedBytesMax: number;
+}
+
+/** A shard's position in per-shard tables; -1 in its place means the control thread. */
+export const controlIndex = -1;
+
+/** Called by control alone, once. A region is zero pages until it is touched: an idle shard's series cost no memory. */
+export function createSharedMemory(sizes: SharedMemorySizes): SharedMemory {
+  const { shardCount, endpointCountMax, bufferedBytesMax } = sizes;
+  assert(Number.isInteger(shardCount) && shardCount >= 1, 'shardCount is a positive integer');
+  assert(Number.isInteger(endpointCountMax) && endpointCountMax >= 1, 'endpointCountMax is a positive integer');
+  assert(bufferedBytesMax >= 1 && bufferedBytesMax <= budgetBytesMax, 'bufferedBytesMax fits the budget word');
+  return {
+    shardCount,
+    endpointCountMax,
+    bufferedBytesMax,
+    fleet: fleetMemory(shardCount, endpointCountMax),
+    budget: new SharedArrayBuffer(budgetMemoryBytes(shardCount)),
+    series: Array.from({ length: shardCount + 1 }, () => new SharedArrayBuffer(seriesMemoryBytes)),
+  };
+}

@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest';
+import { parseSimCommand, simFlags, simHelp } from './cli.ts';
+
+test('cli: when flags are given, they become options and faults', () => {
+  const argv =
+    '--port 8001 --name a --model m --model n --speed 0 --kv-blocks 64 --fault no_done --fault stall=0.5,ms=9';
+  expect(parseSimCommand(argv.split(' '))).toEqual({
+    isHelp: false,
+    options: { port: 8001, name: 'a', models: ['m', 'n'], speed: 0, kvBlocks: 64 },
+    faults: { no_done: { rate: 1 }, stall: { rate: 0.5, ms: 9 } },
+  });
+});
+
+test('cli: when a flag is wrong, the message names it', () => {
+  expect(() => parseSimCommand(['--port', 'x'])).toThrow('--port must be a number, not x');
+  expect(() => parseSimCommand(['--nope'])).toThrow('--nope');
+  expect(() => parseSimCommand(['--fault', 'nope=1'])).toThrow('unknown fault nope');
+});
+
+test('cli: when help is shown, every flag is in it', () => {
+  for (const flag of Object.keys(simFlags)) if (flag !== 'help') expect(simHelp).toContain(`--${flag} `);
+});

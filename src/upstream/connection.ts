@@ -1,0 +1,301 @@
+import { connect as netConnect, type Socket } from 'node:net';
+import { connect as tlsConnect } from 'node:tls';
+import { type ResponseSink, ResponseParser } from '../http/index.ts';
+import type { UpstreamEndpoint } from './endpoint.ts';
+
+/**
+ * One connection to an endpoint, HTTP/1.1, one exchange at a time.
+ *
+ *   connecting ──▶ busy ◀──▶ idle
+ *        └───────────┴────────┴──▶ closed
+ *
+ * Every connection of a shard reads into the same buffer: the bytes are relayed or copied before the read callback
+ * returns, so a stream that waits for its next token holds no read memory. A paused connection is not read at all.
+ */
+export const ConnectionState = { connecting: 0, busy: 1, idle: 2, closed: 3 } as const;
+export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionState];
+
+/** How an attempt ended without a complete response. Decided here, where it happens. */
+export type UpstreamFailure =
+  /** No connection came about: no byte of the request was sent. */
+  | 'connect'
+  /** A kept-alive connection turned out to be closed before a byte was written on it. */
+  | 'stale'
+  /** The connection ended before the response head was complete. */
+  | 'reset'
+  /** What came is not a response we may pass on. */
+  | 'invalid'
+  /** The connection ended inside the response body. */
+  | 'truncated';
+
+/** Whoever sends a request over the connection. After `onUpstreamEnd` or `onUpstreamFailed` nothing more is called. */
+export interface UpstreamUser {
+  /** Bytes may be written now. Called once for an acquired connection that was not ready at once, unless it fails before. */
+  onUpstreamReady(): void;
+  onUpstreamHead(response: ResponseParser): void;
+  /** @hot per chunk. `bytes` is borrowed for the call. */
+  onUpstreamBody(bytes: Buffer, start: number, end: number): void;
+  /** The response is complete. The connection must be released now. */
+  onUpstreamEnd(): void;
+  /** The connection is gone. It must not be released any more. */
+  onUpstreamFailed(failure: UpstreamFailure, detail: string): void;
+  /** A body write was taken by the kernel: its slab may be reused as far as the socket is concerned. */
+  onUpstreamFlushed(): void;
+}
+
+/** An idle connection older than this is reused only after the loop had a chance to see its end (HOTPATH section 3.4). */
+const trustedIdleMs = 2;
+
+const parserLimits = {
+  /** Below the acceptor's 16 KiB cork buffer, so that a head and its first chunk never meet the chunk-loss bug there. */
+  headBytesMax: 12 * 1024,
+  headerCountMax: 128,
+  trailerBytesMax: 8 * 1024,
+  chunkExtensionBytesMax: 1024,
+  interimCountMax: 8,
+} as const;
+
+export class UpstreamConnection implements ResponseSink {
+  readonly endpoint: UpstreamEndpoint;
+  readonly #parser: ResponseParser;
+  readonly #socket: Socket;
+  #state: ConnectionState = ConnectionState.connecting;
+  #user: UpstreamUser | null = null;
+  /** Body writes the kernel has not taken yet. */
+  #unflushedCount = 0;
+  #isResponseOver = false;
+  #isPaused = false;
+  #idleSinceMs = 0;
+  #isFresh = true;
+  #isReady = false;
+  #isRequestBegun = false;
+  #hasExcess = false;
+  #isHeadSeen = false;
+  #errorCode = '';
+
+  constructor(endpoint: UpstreamEndpoint, readBuffer: Buffer, user: UpstreamUser) {
+    this.endpoint = endpoint;
+    this.#parser = new ResponseParser(this, parserLimits);
+    this.#user = user;
+    const { host, port, tls } = endpoint.address;
+    const options = {
+      host,
+      port,
+      noDelay: true,
+      autoSelectFamily: false,
+      lookup: endpoint.resolver.lookup,
+      onread: { buffer: readBuffer, callback: this.#onRead },
+    };
+    this.#socket =
+      tls === null
+        ? netConnect(options)
+        : tlsConnect({
+            ...options,
+            servername: tls.serverName,
+            rejectUnauthorized: tls.verifies,
+            ALPNProtocols: ['http/1.1'],
+            ...(tls.ca === null ? {} : { ca: tls.ca }),
+          });
+    this.#socket.once(tls === null ? 'connect' : 'secureConnect', this.#onConnected);
+    this.#socket.on('error', this.#onError);
+    this.#socket.once('end', this.#onEnd);
+    this.#socket.once('close', this.#onClose);
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  get idleSinceMs(): number {
+    return this.#idleSinceMs;
+  }
+
+  /** Bytes the kernel has not taken yet. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** True when all body bytes written so far were taken by the kernel. */
+  get isFlushed(): boolean {
+    return this.#unflushedCount === 0;
+  }
+
+  /** Takes the connection out of idleness for `user`. When `isReady` is still false, `onUpstreamReady` follows next turn. */
+  reuse(user: UpstreamUser, nowMs: number): void {
+    this.#state = ConnectionState.busy;
+    this.#user = user;
+    this.#isFresh = false;
+    this.#isRequestBegun = false;
+    this.#isReady = nowMs - this.#idleSinceMs <= trustedIdleMs;
+    if (!this.#isReady) setImmediate(this.#ready);
+  }
+
+  /** True when an earlier exchange used the connection. */
+  get isReused(): boolean {
+    return !this.#isFresh;
+  }
+
+  /** True when bytes may be written. */
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Prepares the parser for the answer to the request about to be written. */
+  expectResponse(isHead: boolean): void {
+    this.#parser.reset(isHead);
+    this.#isRequestBegun = true;
+    this.#isResponseOver = false;
+    this.#isHeadSeen = false;
+  }
+
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
+  }
+
+  /** Field values may hold any character that was valid UTF-8 on the way in. */
+  writeText(text: string): void {
+    this.#socket.write(text, 'utf8');
+  }
+
+  /** @hot per chunk. The bytes are borrowed until `onUpstreamFlushed` was called for them, or the connection is destroyed. */
+  writeBytes(bytes: Uint8Array): void {
+    this.#unflushedCount++;
+    this.#socket.write(bytes, this.#onFlushed);
+  }
+
+  /** Stops reading. Neither data nor the end of the connection is seen until `resume`, so the caller bounds it in time. */
+  pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#socket.resume();
+  }
+
+  /** Ends the use of the connection: kept when the exchange on it was complete, else destroyed. */
+  release(isRequestComplete: boolean, nowMs: number): void {
+    this.#user = null;
+    const isReusable =
+      isRequestComplete &&
+      this.#state === ConnectionState.busy &&
+      this.#isResponseOver &&
+      this.#parser.keepAlive &&
+      !this.#hasExcess &&
+      this.isFlushed;
+    if (!isReusable || !this.endpoint.keepsConnections) {
+      this.destroy();
+      return;
+    }
+    this.resume(); // An idle connection must see its end.
+    this.#state = ConnectionState.idle;
+    this.#idleSinceMs = nowMs;
+    this.endpoint.onConnectionIdle(this);
+  }
+
+  /** Closes at once: the file descriptor is gone when this returns, so borrowed bytes are free. */
+  destroy(): void {
+    this.#user = null;
+    if (this.#state === ConnectionState.closed) return;
+    const wasIdle = this.#state === ConnectionState.idle;
+    this.#state = ConnectionState.closed;
+    this.#socket.destroy();
+    this.endpoint.onConnectionClosed(this, wasIdle);
+  }
+
+  // ResponseSink: called by the parser inside `push`.
+
+  onHead(parser: ResponseParser): void {
+    this.#isHeadSeen = true;
+    this.#user?.onUpstreamHead(parser);
+  }
+
+  onBody(bytes: Buffer, start: number, end: number): void {
+    this.#user?.onUpstreamBody(bytes, start, end);
+  }
+
+  onEnd(): void {
+    this.#isResponseOver = true;
+  }
+
+  onInterim(_status: number): void {
+    // 100 and 103 are dropped: the acceptor has sent its own 100, and the library cannot relay others.
+  }
+
+  readonly #ready = (): void => {
+    if (this.#state !== ConnectionState.busy || this.#isReady) return;
+    this.#isReady = true;
+    this.#user?.onUpstreamReady();
+  };
+
+  readonly #onConnected = (): void => {
+    if (this.#state !== ConnectionState.connecting) return;
+    this.#state = ConnectionState.busy;
+    this.endpoint.onConnected();
+    this.#ready();
+  };
+
+  readonly #onFlushed = (error?: Error | null): void => {
+    this.#unflushedCount--;
+    if (error === undefined || error === null) this.#user?.onUpstreamFlushed();
+  };
+
+  /** @hot per chunk. Returning false would stop reading; `pause` does that instead. */
+  readonly #onRead = (count: number, buffer: Uint8Array): boolean => {
+    if (this.#state !== ConnectionState.busy || this.#user === null || this.#isResponseOver) {
+      // Bytes nobody asked for: on an idle connection they would answer the next client's request.
+      this.destroy();
+      return true;
+    }
+    const consumed = this.#parser.push(buffer as Buffer, count);
+    if (consumed < 0) {
+      this.#fail(this.#isHeadSeen ? 'truncated' : 'invalid', `response is not valid HTTP/1.1 (${this.#parser.error})`);
+    } else if (this.#isResponseOver) {
+      this.#hasExcess = consumed < count;
+      this.#user?.onUpstreamEnd();
+    }
+    return true;
+  };
+
+  readonly #onError = (error: NodeJS.ErrnoException): void => {
+    this.#errorCode = error.code ?? error.message;
+  };
+
+  /** FIN from the endpoint. */
+  readonly #onEnd = (): void => {
+    if (this.#state !== ConnectionState.busy || this.#user === null || this.#isResponseOver) {
+      this.destroy();
+      return;
+    }
+    if (this.#parser.onConnectionEnd()) {
+      this.#isResponseOver = true;
+      this.#user.onUpstreamEnd();
+    } else {
+      this.#fail(this.#isHeadSeen ? 'truncated' : this.#early(), 'connection ended');
+    }
+  };
+
+  readonly #onClose = (): void => {
+    if (this.#state === ConnectionState.closed) return;
+    const failure = this.#state === ConnectionState.connecting ? 'connect' : this.#isHeadSeen ? 'truncated' : this.#early();
+    this.#fail(failure, this.#errorCode === '' ? 'connection closed' : this.#errorCode);
+  };
+
+  /** A reused connection on which nothing was written yet did not fail the request: it was closed while idle. */
+  #early(): UpstreamFailure {
+    return this.#isFresh || this.#isRequestBegun ? 'reset' : 'stale';
+  }
+
+  #fail(failure: UpstreamFailure, detail: string): void {
+    const user = this.#user;
+    this.destroy();
+    user?.onUpstreamFailed(failure, detail);
+  }
+}

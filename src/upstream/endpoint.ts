@@ -1,0 +1,116 @@
+import type { FleetTable } from '../shm/index.ts';
+import { UpstreamConnection, type UpstreamUser } from './connection.ts';
+import type { UpstreamHeadOptions } from './request-head-writer.ts';
+import type { Resolver } from './resolver.ts';
+
+/** Where an endpoint is, resolved from the configuration once per load. */
+export interface EndpointAddress {
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  readonly tls: { readonly serverName: string; readonly verifies: boolean; readonly ca: string | null } | null;
+}
+
+/** What of an endpoint may change with a reload while its connections stay. */
+export interface EndpointSettings {
+  /** Over all shards; 0 = unlimited. */
+  readonly connectionsMax: number;
+  readonly keepaliveIdleMs: number;
+  readonly head: UpstreamHeadOptions;
+}
+
+/**
+ * One endpoint as one shard uses it: its kept-alive connections, most recently used first, so that the surplus grows old
+ * and is closed. The number of connections is shared with the other shards through the fleet table.
+ */
+export class UpstreamEndpoint {
+  readonly address: EndpointAddress;
+  /** The endpoint's record in the fleet table. */
+  readonly slot: number;
+  readonly resolver: Resolver;
+  settings: EndpointSettings;
+  readonly #fleet: FleetTable;
+  readonly #readBuffer: Buffer;
+  readonly #idle: UpstreamConnection[] = [];
+  #openCount = 0;
+  #isRetired = false;
+
+  constructor(
+    address: EndpointAddress,
+    slot: number,
+    settings: EndpointSettings,
+    shared: { readonly fleet: FleetTable; readonly resolver: Resolver; readonly readBuffer: Buffer },
+  ) {
+    this.address = address;
+    this.slot = slot;
+    this.settings = settings;
+    this.resolver = shared.resolver;
+    this.#fleet = shared.fleet;
+    this.#readBuffer = shared.readBuffer;
+  }
+
+  /** Connections of this shard, idle ones included. */
+  get openCount(): number {
+    return this.#openCount;
+  }
+
+  get idleCount(): number {
+    return this.#idle.length;
+  }
+
+  /** False after `retire`: connections close when their exchange ends. */
+  get keepsConnections(): boolean {
+    return !this.#isRetired && this.settings.keepaliveIdleMs > 0;
+  }
+
+  /** Returns a connection for `user`, kept alive or new, or null when the endpoint is at `connectionsMax`. */
+  acquire(user: UpstreamUser, nowMs: number): UpstreamConnection | null {
+    const idle = this.#idle.pop();
+    if (idle !== undefined) {
+      idle.reuse(user, nowMs);
+      return idle;
+    }
+    if (!this.#fleet.tryTakeConnection(this.slot, this.settings.connectionsMax)) return null;
+    this.#openCount++;
+    return new UpstreamConnection(this, this.#readBuffer, user);
+  }
+
+  /** Closes connections that were idle for longer than allowed: before the endpoint does it under a request. */
+  closeIdle(nowMs: number): void {
+    const oldestMs = nowMs - this.settings.keepaliveIdleMs;
+    // The oldest are at the front. `destroy` takes the connection out of the list.
+    while (this.#idle.length > 0 && this.#idle[0]!.idleSinceMs <= oldestMs) this.#idle[0]!.destroy();
+  }
+
+  /** The endpoint left the configuration: idle connections close now, busy ones when their exchange ends. */
+  retire(): void {
+    this.#isRetired = true;
+    while (this.#idle.length > 0) this.#idle[0]!.destroy();
+  }
+
+  get isRetired(): boolean {
+    return this.#isRetired;
+  }
+
+  /** Back in the configuration before its last connection had closed. */
+  revive(settings: EndpointSettings): void {
+    this.#isRetired = false;
+    this.settings = settings;
+  }
+
+  // Called by the endpoint's connections only.
+
+  onConnected(): void {
+    this.#fleet.noteSuccess(this.slot);
+  }
+
+  onConnectionIdle(connection: UpstreamConnection): void {
+    this.#idle.push(connection);
+  }
+
+  onConnectionClosed(connection: UpstreamConnection, wasIdle: boolean): void {
+    if (wasIdle) this.#idle.splice(this.#idle.indexOf(connection), 1);
+    this.#openCount--;
+    this.#fleet.giveConnection(this.slot);
+  }
+}

@@ -1,0 +1,68 @@
+import { connectionTokens, hopByHop } from '../http/index.ts';
+import type { RequestHead } from '../exchange/index.ts';
+
+/**
+ * The head of the request as the endpoint gets it, rebuilt from the fields the guard accepted:
+ * - hop-by-hop fields and those Connection names stay behind (RFC 9110 section 7.6.1), framing is written anew;
+ * - `host` is the endpoint's, `via` is appended, `x-request-id` is ours;
+ * - a client's credentials stay behind unless the pool passes them on.
+ */
+export interface UpstreamHeadOptions {
+  /** For the Host field. */
+  readonly authority: string;
+  /** '' or '/prefix'. */
+  readonly basePath: string;
+  /** Complete credential lines, each with its CRLF, or ''. */
+  readonly credentialLines: string;
+  readonly passesAuthorization: boolean;
+}
+
+/** Written by us or meaningless upstream. */
+const ownFields: ReadonlySet<string> = new Set(['host', 'content-length', 'expect', 'via', 'x-request-id']);
+const credentialFields: ReadonlySet<string> = new Set(['authorization', 'x-api-key', 'x-goog-api-key', 'api-key']);
+
+/** `bodyBytes`: length of the body as sent upstream, -1 = it goes chunked, 0 with `hasBody` false = no body. */
+export function writeRequestHead(
+  head: RequestHead,
+  requestId: string,
+  bodyBytes: number,
+  options: UpstreamHeadOptions,
+): string {
+  const target = head.query === '' ? head.path : `${head.path}?${head.query}`;
+  let text = `${head.method} ${options.basePath}${target} HTTP/1.1\r\nhost: ${options.authority}\r\n`;
+  const nominated = nominatedFields(head);
+  let via = 'via: ';
+  for (let index = 0; index < head.count; index++) {
+    const name = head.names[index]!;
+    if (name === 'via') via += `${head.values[index]!}, `;
+    if (ownFields.has(name) || hopByHop.has(name)) continue;
+    if (!options.passesAuthorization && credentialFields.has(name)) continue;
+    if (nominated !== null && nominated.includes(name)) continue;
+    text += `${name}: ${head.values[index]!}\r\n`;
+  }
+  text += `${options.credentialLines}x-request-id: ${requestId}\r\n${via}1.1 penstock\r\n`;
+  if (bodyBytes < 0) text += 'transfer-encoding: chunked\r\n\r\n';
+  else if (bodyBytes > 0 || needsLength(head.method)) text += `content-length: ${bodyBytes}\r\n\r\n`;
+  else text += '\r\n';
+  return text;
+}
+
+/** RFC 9110 section 8.6: a method that anticipates content sends its length even when it is 0. */
+function needsLength(method: string): boolean {
+  return method === 'POST' || method === 'PUT' || method === 'PATCH';
+}
+
+function nominatedFields(head: RequestHead): readonly string[] | null {
+  const value = head.get('connection');
+  // The usual values are checked first: they cost one comparison, the split costs an array.
+  if (value === null || value === 'keep-alive' || value === 'close') return null;
+  return connectionTokens(value);
+}
+
+/** The lines that carry a pool's own credential in its dialect. The value was checked for CR, LF and NUL at load. */
+export function credentialLines(dialect: string, credential: string | undefined): string {
+  if (credential === undefined || credential === '') return '';
+  if (dialect === 'anthropic') return `x-api-key: ${credential}\r\n`;
+  if (dialect === 'gemini') return `x-goog-api-key: ${credential}\r\n`;
+  return `authorization: Bearer ${credential}\r\n`;
+}
