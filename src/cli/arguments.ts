@@ -12,7 +12,7 @@ export function parseOptions<const Table extends Options>(
   options: Table,
 ): Values<Table> {
   try {
-    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values as Values<Table>;
+    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error), command);
   }

@@ -38,7 +38,10 @@ export async function demoCommand(argv: readonly string[], output: Output): Prom
   if (!/^\d+(\.\d+)?$/.test(values.speed)) throw new UsageError('--speed must be a number', 'demo');
   const port = await freePort(wantedPort);
   const adminPort = await freePort(wantedAdminPort);
-  for (const [name, taken] of [['port', port === null && wantedPort], ['admin-port', adminPort === null && wantedAdminPort]]) {
+  for (const [name, taken] of [
+    ['port', port === null && wantedPort],
+    ['admin-port', adminPort === null && wantedAdminPort],
+  ]) {
     if (taken === false) continue;
     output.err(`penstock: ${host}:${taken} is in use; choose another with --${name} N\n`);
     return ExitCode.cannotStart;
@@ -80,18 +83,25 @@ function freePort(port: number): Promise<number | null> {
   });
 }
 
+/** Nobody wants to wait minutes for a 3 MB prompt in a demo, which is what one GPU would take. */
+const fastPrefill = ['--prefill-rate', '1000000', '--prefill-pair-ms', '0'] as const;
+
 /** Resolves with the engine's URL when it listens. In a process group of its own: Ctrl-C is the gateway's to handle. */
 async function startEngine(name: string, speed: string, engines: ChildProcess[]): Promise<string> {
   const script = fileURLToPath(new URL('../cli.js', import.meta.url));
-  const child = spawn(process.execPath, [script, 'sim', '--port', '0', '--host', host, '--name', name, '--model', demoModel, '--speed', speed], {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    detached: true,
-  });
+  const child = spawn(
+    process.execPath,
+    [script, 'sim', '--port', '0', '--host', host, '--name', name, '--model', demoModel, '--speed', speed, ...fastPrefill],
+    {
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+      detached: true,
+    },
+  );
   engines.push(child);
   const lines = createInterface({ input: child.stdout! });
   const signal = AbortSignal.timeout(engineStartTimeoutMs);
-  const [line] = await Promise.race([
-    once(lines, 'line', { signal }) as Promise<[string]>,
+  const line = await Promise.race([
+    once(lines, 'line', { signal }).then(([text]) => String(text)),
     once(child, 'exit', { signal }).then(([code]): never => {
       throw new Error(`${name} ended with code ${String(code)}`);
     }),

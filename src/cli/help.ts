@@ -29,7 +29,7 @@ Options:
 
 Environment:
   LOG_LEVEL            trace, debug, info, warn, error, fatal or silent; wins over logging.level
-  PENSTOCK_UWS_PATH    folder or file of a uWebSockets.js to use in place of the bundled build
+  PENSTOCK_UWS         folder or file of a uWebSockets.js to use in place of the bundled build
 
 Signals:
   SIGTERM, SIGINT      drain: stop accepting, finish what is in flight up to drain_ms, exit; a second one exits at once

@@ -59,7 +59,9 @@ export function renderFrame(frame: Frame, last: Frame | null): string {
       ),
     ),
   ];
-  const histograms = frame.histograms.filter(({ name, count: samples }) => samples > 0 && Object.hasOwn(shownHistograms, name));
+  const histograms = frame.histograms.filter(
+    ({ name, count: samples }) => samples > 0 && Object.hasOwn(shownHistograms, name),
+  );
   if (histograms.length > 0) {
     lines.push(
       '',
@@ -85,7 +87,9 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   const widths = head.map((name, column) => Math.max(name.length, ...rows.map((row) => (row[column] ?? '').length)));
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, column) => (isNumber[column] === true ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
+      .map((cell, column) =>
+        isNumber[column] === true ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
+      )
       .join('  ')
       .trimEnd();
   return [line(head), ...rows.map(line)];

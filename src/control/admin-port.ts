@@ -47,7 +47,10 @@ export class AdminPort {
     const { address } = this.#options.config;
     if (await this.#tryListen()) return this.#port;
     if (address.port !== 0 && (await this.#isHeldByPenstock())) {
-      this.#options.log.info({ admin: this.#addressText }, 'admin address is held by another process, taking over later');
+      this.#options.log.info(
+        { admin: this.#addressText },
+        'admin address is held by another process, taking over later',
+      );
       return null;
     }
     throw new StartError(`cannot listen on admin address ${this.#addressText}: it is in use`);
@@ -132,6 +135,7 @@ export class AdminPort {
       method,
       headers: { 'x-penstock-admin': '1', ...(token === null ? {} : { authorization: `Bearer ${token}` }) },
       signal: AbortSignal.timeout(askTimeoutMs),
+      reset: true, // Asked once: a connection kept would only hold the other side's listener open.
     });
     const text = await body.text();
     if (statusCode !== 200) throw new Error(`${path} answered ${statusCode}`);

@@ -50,7 +50,12 @@ export class AdminServer {
     this.#options = options;
     this.#tokenDigest = options.token === null ? null : digest(options.token);
     this.#server = createServer(
-      { headersTimeout: timeoutMs, requestTimeout: timeoutMs, keepAliveTimeout: 5000, connectionsCheckingInterval: 2000 },
+      {
+        headersTimeout: timeoutMs,
+        requestTimeout: timeoutMs,
+        keepAliveTimeout: 5000,
+        connectionsCheckingInterval: 2000,
+      },
       (request, response) => void this.#onRequest(request, response),
     );
   }
@@ -88,7 +93,10 @@ export class AdminServer {
     let allow: string | null = null;
     try {
       const url = URL.canParse(request.url ?? '', 'http://admin') ? new URL(request.url ?? '', 'http://admin') : null;
-      const route = url !== null && Object.hasOwn(this.#options.routes, url.pathname) ? this.#options.routes[url.pathname] : undefined;
+      const route =
+        url !== null && Object.hasOwn(this.#options.routes, url.pathname)
+          ? this.#options.routes[url.pathname]
+          : undefined;
       const isBodyTaken = await skipBody(request);
       if (route !== undefined) allow = route.method === 'GET' ? 'GET, HEAD' : route.method;
       answer = !isBodyTaken

@@ -46,7 +46,10 @@ test('control: when a shard dies, it is restarted and not ready meanwhile', asyn
   expect(readiness(control).ready).toBe(true);
   expect(lines.find(({ msg }) => msg === 'shard died')).toMatchObject({ shard: 1, err: { message: 'told to die' } });
   tell(0, 'exit');
-  await until('second replacement listens', () => control.shards.views()[0]!.restartCount === 1 && control.shards.listeningCount === 2);
+  await until(
+    'second replacement listens',
+    () => control.shards.views()[0]!.restartCount === 1 && control.shards.listeningCount === 2,
+  );
   await end();
 });
 
@@ -107,6 +110,14 @@ test('control: when one shard refuses a configuration, all are back on the old o
   await end();
 });
 
+test('control: when a reload is asked for during the start, it comes after it', async () => {
+  const { control, end } = await rig();
+  const reload = control.reload();
+  await control.start();
+  expect(await reload).toMatchObject({ ok: true, version: 2 });
+  await end();
+});
+
 test('control: when reloads are asked for faster than they finish, those that wait are one', async () => {
   const { control, end } = await rig();
   await control.start();
@@ -139,6 +150,18 @@ test('control: when a shard dies while draining, it is not replaced and the drai
   await end();
 });
 
+// HOTPATH 1.1: terminating a thread with uWS handles aborts the process.
+test('control: when a shard does not end, it is left alone and the drain says so', { timeout: 10_000 }, async () => {
+  const { control, tell, end } = await rig('stop=never');
+  await control.start();
+  expect(await control.drain()).toBe(false);
+  expect(control.shards.views().map(({ phase }) => phase)).toEqual(['stopping', 'stopping']);
+  tell(0, 'exit');
+  tell(1, 'exit');
+  await until('both are gone', () => control.shards.views().every(({ phase }) => phase === 'exited'));
+  await end();
+});
+
 test('control: when exchanges are asked for, all shards answer; a silent one is named after a second', async () => {
   const { control, end } = await rig();
   await control.start();
@@ -146,4 +169,8 @@ test('control: when exchanges are asked for, all shards answer; a silent one is 
   expect(exchanges.map(({ request_id }) => request_id).toSorted()).toEqual(['r0', 'r1']);
   expect(silentShards).toEqual([]);
   await end();
+  const silent = await rig('exchanges=silent');
+  await silent.control.start();
+  expect((await silent.control.shards.exchanges()).silentShards).toHaveLength(2);
+  await silent.end();
 });

@@ -8,8 +8,8 @@ import { createSharedMemory, FleetTable } from '../shm/index.ts';
 import type { SharedMemory } from '../shm/index.ts';
 import type { BackoffRule } from './backoff.ts';
 import { deferred } from './deferred.ts';
-import { EndpointRegistry } from './endpoint-registry.ts';
-import type { SlotPlan } from './endpoint-registry.ts';
+import { EndpointSlots } from './endpoint-slots.ts';
+import type { SlotPlan } from './endpoint-slots.ts';
 import { HealthMonitor } from './health.ts';
 import { reclaimShard } from './lost-shard.ts';
 import { ProbeClient } from './probe-client.ts';
@@ -65,26 +65,32 @@ export class Control {
   readonly scraper: Scraper;
   readonly #options: ControlOptions;
   readonly #probes = new ProbeClient();
-  readonly #registry: EndpointRegistry;
+  readonly #slots: EndpointSlots;
+  readonly #started = deferred<null>();
   readonly #stopped = deferred<boolean>();
   #phase: ControlPhase = 'starting';
   #snapshot: Snapshot;
   #fingerprint: string;
   #ports: ListenPorts = [];
   #releaseTimer: NodeJS.Timeout | null = null;
-  /** The reload under way or last; the next one waits for it. */
-  #reloading: Promise<unknown> = Promise.resolve();
+  /** The start, then the reload under way or last; the next one waits for it. */
+  #reloading: Promise<unknown>;
   /** Asked for while another waits its turn already: one run will do for both. */
   #waitingReload: Promise<ReloadResult> | null = null;
 
   constructor(options: ControlOptions) {
     const { config, log } = options;
     this.#options = options;
+    this.#reloading = this.#started.promise;
     const shardCount = config.runtime.shards === 'auto' ? availableParallelism() : config.runtime.shards;
-    this.memory = createSharedMemory({ shardCount, endpointCountMax, bufferedBytesMax: config.limits.bufferedBytesMax });
+    this.memory = createSharedMemory({
+      shardCount,
+      endpointCountMax,
+      bufferedBytesMax: config.limits.bufferedBytesMax,
+    });
     this.fleet = new FleetTable(this.memory, -1);
-    this.#registry = new EndpointRegistry(this.fleet);
-    const plan = this.#registry.plan(config);
+    this.#slots = new EndpointSlots(this.fleet);
+    const plan = this.#slots.plan(config);
     if (plan === null) throw new StartError('too many endpoints', ExitCode.badConfig);
     this.#snapshot = { version: 1, config, endpointSlots: plan.endpointSlots };
     this.#fingerprint = configFingerprint(config);
@@ -135,19 +141,21 @@ export class Control {
     // First verdicts come in while the threads load.
     void this.health.watch(this.#targets(this.#snapshot));
     this.scraper.watch(this.#targets(this.#snapshot));
-    this.#releaseTimer = setInterval(() => this.#registry.releaseDrained(), releaseIntervalMs).unref();
+    this.#releaseTimer = setInterval(() => this.#slots.releaseDrained(), releaseIntervalMs).unref();
     try {
       this.#ports = await this.shards.start(config.listeners.map(({ address }) => address.port));
     } catch (error) {
+      this.#started.resolve(null);
       if (this.#isDraining) throw new StartError('drained before it was ready', ExitCode.drained);
       if (error instanceof ShardError) throw new StartError(error.message);
       throw error;
     }
+    if (!this.#isDraining) this.#phase = 'running';
+    this.#started.resolve(null);
     if (this.#isDraining) throw new StartError('drained before it was ready', ExitCode.drained);
-    this.#phase = 'running';
   }
 
-  /** Loads the file again and puts it in force in every shard, or in none. */
+  /** Loads the file again and puts it in force in every shard, or in none. Asked for during the start, it comes after. */
   reload(): Promise<ReloadResult> {
     if (this.#waitingReload !== null) return this.#waitingReload;
     const run = this.#reloading.then(() => {
@@ -187,7 +195,7 @@ export class Control {
     // Refused whole: a configuration of which half is in force is one nobody wrote.
     const fixed = restartChanges(old.config, loaded.config);
     if (fixed.length > 0) return { ok: false, problems: fixed.map((path) => `${path}: needs a restart to change`) };
-    const plan = this.#registry.plan(loaded.config);
+    const plan = this.#slots.plan(loaded.config);
     if (plan === null) return refused('too many endpoints, with those that still drain after earlier reloads');
     const next: Snapshot = { version: old.version + 1, config: loaded.config, endpointSlots: plan.endpointSlots };
     // New endpoints are checked before they are asked to serve.
@@ -200,18 +208,19 @@ export class Control {
     this.#snapshot = next;
     this.#fingerprint = configFingerprint(loaded.config);
     this.scraper.watch(this.#targets(next));
-    this.#registry.commit(plan);
+    this.#slots.commit(plan);
     return { ok: true, version: next.version, fingerprint: this.#fingerprint };
   }
 
   /** Some shards may have taken the refused version over: all get the old configuration again, as a newer version. */
   async #rollBack(old: Snapshot, plan: SlotPlan): Promise<void> {
     this.#snapshot = { ...old, version: old.version + 2 };
-    this.#registry.plan(old.config); // Sets its weights again; its endpoints all have slots.
+    this.#slots.plan(old.config); // Sets its weights again; its endpoints all have slots.
     await this.health.watch(this.#targets(this.#snapshot));
     const refusals = await this.shards.apply(this.#snapshot);
-    if (refusals.length > 0) this.#options.log.fatal({ problems: refusals }, 'shards refused the config they had before');
-    this.#registry.rollback(plan);
+    if (refusals.length > 0)
+      this.#options.log.fatal({ problems: refusals }, 'shards refused the config they had before');
+    this.#slots.rollback(plan);
   }
 
   async #drain(): Promise<void> {

@@ -69,7 +69,13 @@ test('scrape: when a label value holds braces and quotes, the value after the la
 });
 
 test('scrape: when the text is something else, damaged, or absurd, nothing is made up', () => {
-  for (const text of ['', '<html>', 'go_goroutines 5\n', 'vllm:num_requests_waiting', 'vllm:num_requests_waiting NaN']) {
+  for (const text of [
+    '',
+    '<html>',
+    'go_goroutines 5\n',
+    'vllm:num_requests_waiting',
+    'vllm:num_requests_waiting NaN',
+  ]) {
     expect(parseEngineMetrics(text), text).toBeNull();
   }
   expect(parseEngineMetrics('vllm:num_requests_waiting 1e99\nvllm:kv_cache_usage_perc 7')).toMatchObject({

@@ -38,6 +38,7 @@ const engines = {
   llamacpp: { waiting: ['llamacpp:requests_deferred'], running: ['llamacpp:requests_processing'], kvUsage: [] },
 } as const satisfies Record<string, EngineNames>;
 export type EngineName = keyof typeof engines;
+const engineNames = ['vllm', 'sglang', 'trtllm', 'tgi', 'llamacpp'] as const satisfies readonly EngineName[];
 
 interface Wanted {
   readonly engine: EngineName;
@@ -46,7 +47,7 @@ interface Wanted {
   readonly age: number;
 }
 const wantedByName = new Map<string, Wanted>();
-for (const engine of Object.keys(engines) as EngineName[]) {
+for (const engine of engineNames) {
   for (const kind of ['waiting', 'running', 'kvUsage'] as const) {
     for (const [age, name] of engines[engine][kind].entries()) wantedByName.set(name, { engine, kind, age });
   }
@@ -68,7 +69,7 @@ export function parseEngineMetrics(text: string): EngineLoad | null {
   let runningRequests = 0;
   let kvCacheUsageRatio = 0;
   let kvUsageAge = Infinity;
-  for (let start = 0; start < text.length; ) {
+  for (let start = 0; start < text.length;) {
     let end = text.indexOf('\n', start);
     if (end === -1) end = text.length;
     if (prefixes.some((prefix) => text.startsWith(prefix, start))) {

@@ -67,7 +67,7 @@ async function runConfig(config: Config, configPath: string, options: GatewayOpt
       log,
       onLog: (lines) => sink.write(lines),
       logLevel,
-      uwsPath: env['PENSTOCK_UWS_PATH'] ?? null,
+      uwsPath: env['PENSTOCK_UWS'] ?? null,
       shardUrl,
     });
   } catch (error) {
@@ -93,7 +93,7 @@ async function runConfig(config: Config, configPath: string, options: GatewayOpt
       },
       'ready',
     );
-    tellSupervisor({ kind: 'ready' });
+    void tellSupervisor({ kind: 'ready' });
   } catch (error) {
     code = startCode(log, error);
     void control.drain();

@@ -102,7 +102,12 @@ test('health: when an auto endpoint answers 200 or 503, it is checked from then 
 });
 
 test('health: when nobody listens at an auto endpoint, it goes down, and its first answer brings it back', async () => {
-  const { states, monitor, slot } = await watchOne('engine: auto', ['ECONNREFUSED', 'ECONNREFUSED', 'ECONNREFUSED', 404]);
+  const { states, monitor, slot } = await watchOne('engine: auto', [
+    'ECONNREFUSED',
+    'ECONNREFUSED',
+    'ECONNREFUSED',
+    404,
+  ]);
   expect(await states(4)).toEqual(['down', 'down', 'up', 'up']);
   expect(monitor.mode(slot)).toBe('passive');
 });

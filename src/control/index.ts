@@ -4,7 +4,7 @@
  * upstream/ the only one that opens outgoing connections. No request passes through here.
  *
  * Read in this order: supervisor and supervision (two processes, exit codes), gateway (the process: arguments, signals,
- * ready line, exit), control (start, reload, drain), shard-set and shard-thread, endpoint-registry (which slot is whose,
+ * ready line, exit), control (start, reload, drain), shard-set and shard-thread, endpoint-slots (which slot is whose,
  * over reloads), health and scrape (what is known of endpoints), lost-shard; then what is shown: admin-port,
  * admin-server, admin-routes, status, process-metrics, dashboard; and log-sink.
  */

@@ -73,6 +73,7 @@ export class LogSink {
   #open(): void {
     this.#reopenTimer = null;
     const destination = this.#options.destination ?? 1;
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- see Transport.
     const transport = pino.transport({
       target: this.#options.pretty ? 'pino-pretty' : 'pino/file',
       options: this.#options.pretty ? { destination, ignore: 'pid,hostname' } : { destination },

@@ -15,7 +15,11 @@ async function serve(listener: RequestListener, pool = ''): Promise<{ client: Pr
   const server = createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const client = new ProbeClient();
-  endings.push(() => client.close(), () => server.close(), () => server.closeAllConnections());
+  endings.push(
+    () => client.close(),
+    () => server.close(),
+    () => server.closeAllConnections(),
+  );
   const { port } = server.address() as AddressInfo;
   const parsed = parseConfig(
     `{ listeners: [{ name: a, address: "127.0.0.1:0" }],
@@ -45,7 +49,7 @@ test('probe: when the answer is a redirect, it is the answer and is not followed
 
 test('probe: when head or body do not come in time, it fails as a timeout', async () => {
   for (const listener of [() => {}, (_: unknown, response: { write(text: string): void }) => response.write('half')]) {
-    const { client, target } = await serve(listener as RequestListener);
+    const { client, target } = await serve(listener);
     const error: unknown = await client.get(target, '/health', 50).catch((thrown: unknown) => thrown);
     expect(probeFailure(error)).toBe('timeout');
   }

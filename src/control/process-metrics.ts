@@ -29,7 +29,8 @@ export function renderMetrics(control: Control, series: SeriesSnapshot): string 
   addPrefixRatios(series, add);
   for (const [kind, count] of Object.entries(leaseTotals(series).outstanding)) add(metrics.leasesOpen, [kind], count);
   const budget = new SharedBudget(memory, -1);
-  for (let shard = 0; shard < memory.shardCount; shard++) add(metrics.bufferedBytes, [`${shard}`], budget.usedBy(shard));
+  for (let shard = 0; shard < memory.shardCount; shard++)
+    add(metrics.bufferedBytes, [`${shard}`], budget.usedBy(shard));
   add(metrics.seriesOverflow, [], series.overflowCount);
   add(metrics.buildInfo, [packageVersion, control.shards.uws], 1);
   // Microseconds, as the rows say.

@@ -1,6 +1,13 @@
 import { Worker } from 'node:worker_threads';
 import { fail } from '../core/assert.ts';
-import type { ControlToShard, ExchangeView, ListenPorts, ShardInit, ShardToControl, Snapshot } from '../shard/protocol.ts';
+import type {
+  ControlToShard,
+  ExchangeView,
+  ListenPorts,
+  ShardInit,
+  ShardToControl,
+  Snapshot,
+} from '../shard/protocol.ts';
 import { deferred } from './deferred.ts';
 import type { Deferred } from './deferred.ts';
 

@@ -56,7 +56,7 @@ test('supervisor: when the gateway exits with 0, 1 or 2, the code is passed on a
 });
 
 test('supervisor: when the gateway dies before it was ever ready, it is reported as unable to start', async () => {
-  const run = supervise('process.abort();');
+  const run = supervise(`process.kill(process.pid, 'SIGABRT'); ${stayAlive}`);
   expect(await run.code).toBe(2);
   expect(run.lives()).toBe(1);
   expect(run.lines[0]).toMatchObject({ level: 60, signal: 'SIGABRT' });
@@ -118,6 +118,13 @@ test('supervisor: when a second signal comes during the drain, everything ends a
   expect(await run.code).toBe(128 + 15);
 });
 
+test('supervisor: when it is told to stop before the gateway is ready, it exits with 0', async () => {
+  const run = supervise(stayAlive);
+  await until('the child runs', () => run.lives() === 1);
+  run.signals.emit('SIGTERM');
+  expect(await run.code).toBe(0);
+});
+
 test('supervisor: when SIGHUP comes, it reaches the gateway', async () => {
   const run = supervise(`process.on('SIGHUP', () => process.exit(0)); ${stayAlive} ${ready}`);
   await until('ready', () => run.readyCount() === 1);
@@ -134,7 +141,7 @@ test('supervisor: when the gateway announced its code, a SIGKILL as last breath 
 });
 
 test('supervisor: when the gateway crashes while draining, it is not started again', async () => {
-  const run = supervise(`process.on('SIGTERM', () => process.abort()); ${stayAlive} ${ready}`);
+  const run = supervise(`process.on('SIGTERM', () => process.kill(process.pid, 'SIGABRT')); ${stayAlive} ${ready}`);
   await until('ready', () => run.readyCount() === 1);
   run.signals.emit('SIGTERM');
   expect(await run.code).toBe(128 + 6);

@@ -137,6 +137,10 @@ export class Supervisor {
       return;
     }
     const livedMs = this.#readyAtMs === null ? 0 : performance.now() - this.#readyAtMs;
+    if (this.#drainSignal !== null && this.#readyAtMs === null) {
+      this.#code.resolve(ExitCode.drained); // It had not served yet, maybe not even heard the signal.
+      return;
+    }
     if (this.#drainSignal !== null) {
       // Died while draining: what was in flight is lost, and starting again would be against the wish to stop.
       this.#options.log.error({ exit_code: code, signal }, 'gateway process died while draining');

@@ -75,7 +75,7 @@ export function hashStep(hash: number, lowerByte: number): number {
 /**
  * The lower-case name of the field whose bytes are [start, end), all of them tchar, `hash` being theirs.
  *
- * A common name comes from the table without making a string: a head of 8 such fields takes half the time. The bytes are
+ * A common name comes from the table without making a string: a head of 8 such fields takes 1.7 instead of 2.2 µs. The bytes are
  * compared, never the hash alone, or an upstream could craft a name that is read as `content-length`.
  */
 export function fieldName(bytes: Buffer, start: number, end: number, hash: number): string {

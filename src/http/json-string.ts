@@ -48,7 +48,8 @@ export function decodeString(bytes: Buffer, start: number, end: number): string 
   const text = bytes.toString('utf8', start, end);
   if (!hasBackslash(bytes, start, end)) return text;
   try {
-    return JSON.parse(`"${text}"`) as string;
+    const decoded: unknown = JSON.parse(`"${text}"`);
+    return typeof decoded === 'string' ? decoded : null;
   } catch {
     return null;
   }

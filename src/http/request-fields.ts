@@ -65,12 +65,12 @@ export const valueBytesMax: number = Math.max(...requestFields.map((each) => eac
 export const keyBytesMax: number = Math.max(...requestFields.map((each) => each.name.length * 6));
 
 /** The names differ in length, so the length picks the one candidate. */
-const candidates: Int8Array = new Int8Array(32).fill(Field.none);
-for (const [index, each] of requestFields.entries()) candidates[each.name.length] = index;
+const candidates: Field[] = Array.from({ length: 32 }, () => Field.none);
+for (const each of Object.values(Field)) if (each !== Field.none) candidates[requestFields[each]!.name.length] = each;
 
 /** The field whose name is bytes [start, end), at the top level or inside `stream_options`. */
 export function fieldOf(bytes: Buffer, start: number, end: number, isTopLevel: boolean): Field {
-  const candidate = (candidates[end - start] ?? Field.none) as Field;
+  const candidate = candidates[end - start] ?? Field.none;
   if (candidate === Field.none || isTopLevel === (candidate === Field.includeUsage)) return Field.none;
   const name = requestFields[candidate]!.name;
   for (let index = 0; index < name.length; index++) {
@@ -81,7 +81,7 @@ export function fieldOf(bytes: Buffer, start: number, end: number, isTopLevel: b
 
 /** As `fieldOf`, for a key that was decoded. */
 export function fieldNamed(name: string, isTopLevel: boolean): Field {
-  const candidate = (candidates[name.length] ?? Field.none) as Field;
+  const candidate = candidates[name.length] ?? Field.none;
   if (candidate === Field.none || isTopLevel === (candidate === Field.includeUsage)) return Field.none;
   return requestFields[candidate]!.name === name ? candidate : Field.none;
 }

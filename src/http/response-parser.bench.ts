@@ -1,4 +1,4 @@
-// Cost of reading responses. Run one case a process for numbers worth quoting; see docs on benchmarks for the runner.
+// Cost of reading response heads and token frames.
 import { bench, do_not_optimize, run } from 'mitata';
 import { ResponseParser } from './response-parser.ts';
 import type { ResponseSink } from './response-parser.ts';

@@ -36,7 +36,8 @@ const headCarryBytesMin = 1024;
  * Incremental HTTP/1.1 response parser for one upstream connection. It reads one response a `reset`; what follows the
  * message is left unread, so bytes nobody asked for can never become the next exchange's answer.
  *
- * Cost, `response-parser.bench.ts` on Node 20.20: see the table there.
+ * `response-parser.bench.ts`, Node 20.20: 1.8 µs for a head of 8 fields, 50 ns for one token frame a read, 110 ns a frame for
+ * 32 in one read, whose payloads have to move.
  */
 export class ResponseParser {
   bodyKind: BodyKind = BodyKind.none;

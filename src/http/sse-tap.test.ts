@@ -148,6 +148,22 @@ test('sse tap: when it reports an event boundary, an event appended there reache
 });
 
 test.each([
+  ['', true],
+  ['data: a\n\n', true],
+  ['data: a\n\n: ping\n', true],
+  [': ping\n\n', true],
+  [': pi', false],
+  ['data: a\n', false],
+  ['data: a\n: ping\n', false],
+  ['id: 7\n', false],
+  ['data: a\n\ndata', false],
+  ['data: a\r\n\r', false],
+  ['data: a\r\n\r\n', true],
+])('sse tap: when %j has passed, atEventBoundary is %s', (stream, atEventBoundary) => {
+  expect(tapped(Buffer.from(stream)).atEventBoundary).toBe(atEventBoundary);
+});
+
+test.each([
   ['data: {"error":{"message":"x"}}\n\n', true],
   ['data:{"error":"x"}\n\n', true],
   ['data: { "error": {}}\r\n\r\n', true],
@@ -192,7 +208,7 @@ test('sse tap: when text only speaks of usage, none is read', () => {
 
 test('sse tap: when Anthropic counts the cache beside its input, the prompt is the sum', () => {
   const start = '{"input_tokens":10,"cache_creation_input_tokens":20,"cache_read_input_tokens":300,"output_tokens":1}';
-  const stream = `data: {"message":{"usage":${start}}}\n\ndata: {"delta":{},"usage":{"output_tokens":9}}\n\n`;
+  const stream = `data: {"message":{"usage":${start}}}\n\ndata: {"delta":{},"usage":{"input_tokens":10,"output_tokens":9}}\n\n`;
   expect(tapped(Buffer.from(stream)).usage).toEqual({ promptTokens: 330, completionTokens: 9, cachedTokens: 300 });
 });
 

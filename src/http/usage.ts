@@ -70,7 +70,7 @@ export function parseUsage(bytes: Buffer, start: number, end: number): PartialUs
   const close = objectEnd(bytes, start, end);
   if (close === -1) return null;
   try {
-    return usageOf(JSON.parse(bytes.toString('utf8', start, close)) as Record<string, unknown>);
+    return usageOf(JSON.parse(bytes.toString('utf8', start, close)));
   } catch {
     return null;
   }
@@ -95,14 +95,14 @@ function objectEnd(bytes: Buffer, start: number, end: number): number {
  * OpenAI and the engines say prompt_tokens and completion_tokens, Responses and Anthropic input_tokens and output_tokens.
  * Anthropic's input_tokens leave out what was read from or written to the cache; everybody else counts it in.
  */
-function usageOf(usage: Record<string, unknown>): PartialUsage | null {
-  const completionTokens = firstCount(usage['completion_tokens'], usage['output_tokens']);
-  const totalTokens = firstCount(usage['total_tokens']);
-  let promptTokens = firstCount(usage['prompt_tokens']);
-  const inputTokens = firstCount(usage['input_tokens']);
+function usageOf(usage: unknown): PartialUsage | null {
+  const completionTokens = firstCount(member(usage, 'completion_tokens'), member(usage, 'output_tokens'));
+  const totalTokens = firstCount(member(usage, 'total_tokens'));
+  let promptTokens = firstCount(member(usage, 'prompt_tokens'));
+  const inputTokens = firstCount(member(usage, 'input_tokens'));
   if (promptTokens === -1 && inputTokens !== -1) {
-    const written = firstCount(usage['cache_creation_input_tokens']);
-    const read = firstCount(usage['cache_read_input_tokens']);
+    const written = firstCount(member(usage, 'cache_creation_input_tokens'));
+    const read = firstCount(member(usage, 'cache_read_input_tokens'));
     promptTokens = inputTokens + Math.max(0, written) + Math.max(0, read);
   }
   // Some rerankers report the total only.
@@ -110,29 +110,32 @@ function usageOf(usage: Record<string, unknown>): PartialUsage | null {
     promptTokens = Math.max(0, totalTokens - Math.max(0, completionTokens));
   if (promptTokens === -1 && completionTokens === -1) return null;
   const cachedTokens = firstCount(
-    member(usage['prompt_tokens_details'], 'cached_tokens'),
-    member(usage['input_tokens_details'], 'cached_tokens'),
-    member(usage['input_token_details'], 'cached_tokens'),
-    usage['cache_read_input_tokens'],
+    member(member(usage, 'prompt_tokens_details'), 'cached_tokens'),
+    member(member(usage, 'input_tokens_details'), 'cached_tokens'),
+    member(member(usage, 'input_token_details'), 'cached_tokens'),
+    member(usage, 'cache_read_input_tokens'),
   );
   return { promptTokens, completionTokens, cachedTokens };
 }
 
 function member(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 function firstCount(...values: readonly unknown[]): number {
-  for (const value of values) if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
+  for (const value of values) if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
   return -1;
 }
 
-/** The later report wins, field by field; what neither mentions is 0. Null when there is none. */
+/**
+ * Completion tokens are a running total, so the later report wins. Of the prompt the larger is taken: a later report may leave
+ * out the cached part. What neither mentions is 0; null when there is none.
+ */
 export function mergeUsage(earlier: PartialUsage | null, later: PartialUsage | null): TokenUsage | null {
   if (earlier === null && later === null) return null;
   return {
-    promptTokens: firstCount(later?.promptTokens, earlier?.promptTokens, 0),
+    promptTokens: Math.max(later?.promptTokens ?? 0, earlier?.promptTokens ?? 0, 0),
     completionTokens: firstCount(later?.completionTokens, earlier?.completionTokens, 0),
-    cachedTokens: firstCount(later?.cachedTokens, earlier?.cachedTokens, 0),
+    cachedTokens: Math.max(later?.cachedTokens ?? 0, earlier?.cachedTokens ?? 0, 0),
   };
 }

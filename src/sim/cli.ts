@@ -19,6 +19,7 @@ export const simFlags = {
   'kv-blocks': { type: 'string' },
   'block-size': { type: 'string' },
   'prefill-rate': { type: 'string' },
+  'prefill-pair-ms': { type: 'string' },
   'decode-rate': { type: 'string' },
   'max-seqs': { type: 'string' },
   'max-batched-tokens': { type: 'string' },
@@ -37,6 +38,7 @@ export const simHelp = `penstock sim [flags]: one simulated vLLM server
   --lora NAME              served LoRA adapter; may be given more than once
   --speed X                1 real time, 10 ten times faster, 0 answers at once (${simDefaults.speed})
   --prefill-rate N         prompt tokens a second (${simDefaults.prefillTokensPerSecond})
+  --prefill-pair-ms X      milliseconds per pair of prompt tokens, for attention (${simDefaults.prefillMsPerTokenPair})
   --decode-rate N          output tokens a second, one sequence alone (${simDefaults.decodeTokensPerSecond})
   --max-seqs N             sequences in one batch (${simDefaults.maxBatchSize})
   --max-batched-tokens N   tokens in one step (${simDefaults.maxBatchedTokens})
@@ -56,6 +58,7 @@ const numberFlags = [
   ['kv-blocks', 'kvBlocks'],
   ['block-size', 'blockSize'],
   ['prefill-rate', 'prefillTokensPerSecond'],
+  ['prefill-pair-ms', 'prefillMsPerTokenPair'],
   ['decode-rate', 'decodeTokensPerSecond'],
   ['max-seqs', 'maxBatchSize'],
   ['max-batched-tokens', 'maxBatchedTokens'],

@@ -23,7 +23,7 @@ interface Entry {
   isDraining: boolean;
 }
 
-export class EndpointRegistry {
+export class EndpointSlots {
   readonly #fleet: FleetTable;
   readonly #entries = new Map<string, Entry>();
 

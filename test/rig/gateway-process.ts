@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+/** The built gateway as its users run it: `penstock run -c FILE` in processes of its own, on free ports. */
+export interface RunningGateway {
+  readonly url: string;
+  readonly adminUrl: string;
+  /** The supervisor. */
+  readonly process: ChildProcess;
+  /** Process id of the gateway itself, which the supervisor started. */
+  readonly pid: number;
+  readonly configPath: string;
+  /** Everything printed so far. */
+  output(): string;
+  /** Reads a JSON page of the admin port. */
+  admin<Page = Record<string, unknown>>(path: string): Promise<Page>;
+  /** SIGTERM; resolves with the exit code. */
+  stop(): Promise<number | null>;
+}
+
+const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** `yaml`: everything but listeners and admin. `shards` is part of it when it matters. */
+export async function startGateway(yaml: string, options: { readonly port?: number } = {}): Promise<RunningGateway> {
+  const folder = await mkdtemp(join(tmpdir(), 'penstock-test-'));
+  const port = options.port ?? (await freePort());
+  const adminPort = await freePort();
+  const configPath = join(folder, 'gateway.yaml');
+  const runtime = yaml.includes('runtime:') ? '' : 'runtime: { shards: 1 }\n';
+  await writeFile(
+    configPath,
+    `listeners: [{ name: public, address: "127.0.0.1:${port}" }]\nadmin: { address: "127.0.0.1:${adminPort}" }\n${runtime}${yaml}`,
+  );
+  const child = spawn(process.execPath, [cli, 'run', '-c', configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const exited = once(child, 'exit');
+  const adminUrl = `http://127.0.0.1:${adminPort}`;
+  const pid = await untilReady(adminUrl, child, () => output);
+  return {
+    url: `http://127.0.0.1:${port}`,
+    adminUrl,
+    process: child,
+    pid,
+    configPath,
+    output: () => output,
+    async admin<Page>(path: string): Promise<Page> {
+      return (await (await fetch(adminUrl + path)).json()) as Page;
+    },
+    async stop() {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+      await exited;
+      await rm(folder, { recursive: true, force: true });
+      return child.exitCode;
+    },
+  };
+}
+
+async function untilReady(adminUrl: string, child: ChildProcess, output: () => string): Promise<number> {
+  for (let attempt = 0; attempt < 200; attempt++) {
+    if (child.exitCode !== null) throw new Error(`the gateway ended with ${child.exitCode}:\n${output()}`);
+    try {
+      const response = await fetch(`${adminUrl}/ready`);
+      const page = (await response.json()) as { pid: number };
+      if (response.status === 200) return page.pid;
+    } catch {
+      // Not listening yet.
+    }
+    await delay(50);
+  }
+  child.kill('SIGKILL');
+  throw new Error(`the gateway was not ready in 10 s:\n${output()}`);
+}
