@@ -91,7 +91,21 @@ async function startEngine(name: string, speed: string, engines: ChildProcess[])
   const script = fileURLToPath(new URL('../cli.js', import.meta.url));
   const child = spawn(
     process.execPath,
-    [script, 'sim', '--port', '0', '--host', host, '--name', name, '--model', demoModel, '--speed', speed, ...fastPrefill],
+    [
+      script,
+      'sim',
+      '--port',
+      '0',
+      '--host',
+      host,
+      '--name',
+      name,
+      '--model',
+      demoModel,
+      '--speed',
+      speed,
+      ...fastPrefill,
+    ],
     {
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
       detached: true,

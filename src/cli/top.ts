@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { request } from 'undici';
+import { askAdmin } from '../control/index.ts';
 import { parseOptions } from './arguments.ts';
 import { UsageError } from './output.ts';
 import type { Output } from './output.ts';
@@ -7,7 +7,6 @@ import { renderFrame } from './top-frame.ts';
 import type { Frame } from './top-frame.ts';
 
 const intervalMs = 1000;
-const timeoutMs = 2000;
 
 /** `penstock top`: draws what the admin port says, once a second. Returns the exit code. */
 export async function topCommand(argv: readonly string[], output: Output): Promise<number> {
@@ -63,23 +62,13 @@ async function drawUntilQuit(admin: string, token: string | null, output: Output
   return 0;
 }
 
-async function fetchFrame(admin: string, token: string | null): Promise<Frame> {
+async function fetchFrame(origin: string, token: string | null): Promise<Frame> {
   const [status, histograms] = await Promise.all([
-    fetchJson(admin, '/status', token),
-    fetchJson(admin, '/histograms', token),
+    askAdmin('/status', { origin, token }),
+    askAdmin('/histograms', { origin, token }),
   ]);
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the gateway is of this version, or draws nonsense.
   return { status, ...(histograms as object), atMs: performance.now() } as Frame;
-}
-
-async function fetchJson(admin: string, path: string, token: string | null): Promise<unknown> {
-  const { statusCode, body } = await request(new URL(path, admin), {
-    headers: token === null ? {} : { authorization: `Bearer ${token}` },
-    signal: AbortSignal.timeout(timeoutMs),
-  });
-  if (statusCode === 200) return body.json();
-  await body.dump();
-  throw new Error(`${path} answered ${statusCode}`);
 }
 
 function reasonOf(error: unknown): string {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { request } from 'undici';
 import type { Config } from '../config/index.ts';
+import { askAdmin } from './admin-client.ts';
 import { AdminServer, json } from './admin-server.ts';
 import type { AdminRoute } from './admin-server.ts';
 import { addressText } from './status.ts';
@@ -23,7 +23,6 @@ export interface AdminPortOptions {
   readonly log: Logger;
 }
 
-const askTimeoutMs = 2000;
 const bindRetryMs = 20;
 const bindRetryTimeoutMs = 2000;
 const reclaimIntervalMs = 1000;
@@ -120,25 +119,17 @@ export class AdminPort {
 
   async #isHeldByPenstock(): Promise<boolean> {
     try {
-      const answer = JSON.parse(await this.#ask('GET', '/live')) as unknown;
+      const answer = await this.#ask('GET', '/live');
       return typeof answer === 'object' && answer !== null && 'name' in answer && answer.name === 'penstock';
     } catch {
       return false;
     }
   }
 
-  async #ask(method: 'GET' | 'POST', path: string): Promise<string> {
+  #ask(method: 'GET' | 'POST', path: string): Promise<unknown> {
     const { address, token } = this.#options.config;
     // An address of all interfaces is reached by way of loopback.
     const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
-    const { statusCode, body } = await request(`http://${addressText(host, address.port)}${path}`, {
-      method,
-      headers: { 'x-penstock-admin': '1', ...(token === null ? {} : { authorization: `Bearer ${token}` }) },
-      signal: AbortSignal.timeout(askTimeoutMs),
-      reset: true, // Asked once: a connection kept would only hold the other side's listener open.
-    });
-    const text = await body.text();
-    if (statusCode !== 200) throw new Error(`${path} answered ${statusCode}`);
-    return text;
+    return askAdmin(path, { origin: `http://${addressText(host, address.port)}`, token, method });
   }
 }

@@ -15,7 +15,8 @@ import { reclaimShard } from './lost-shard.ts';
 import { ProbeClient } from './probe-client.ts';
 import type { ProbeTarget } from './probe-client.ts';
 import { Scraper } from './scrape.ts';
-import { ShardSet } from './shard-set.ts';
+import { patienceDefault, ShardSet } from './shard-set.ts';
+import type { Patience } from './shard-set.ts';
 import { ShardError } from './shard-thread.ts';
 import { ExitCode, StartError } from './supervision.ts';
 
@@ -43,6 +44,7 @@ export interface ControlOptions {
   /** The script of a shard thread. */
   readonly shardUrl: URL;
   readonly shardBackoff?: BackoffRule;
+  readonly patience?: Patience;
 }
 
 export type ReloadResult =
@@ -52,8 +54,6 @@ export type ReloadResult =
 /** Endpoints of a configuration (at most 1024), and as many again that still drain after a reload. */
 const endpointCountMax = 2048;
 const releaseIntervalMs = 1000;
-/** Beyond `drain_ms` the shards have closed what was left; this is for them to say so. */
-const drainGraceMs = 2000;
 
 export class Control {
   readonly startedAtMs = performance.now();
@@ -110,6 +110,7 @@ export class Control {
       onLog: options.onLog,
       onLost: (shardIndex) => reclaimShard(this.memory, this.fleet, shardIndex),
       ...(options.shardBackoff === undefined ? {} : { backoff: options.shardBackoff }),
+      patience: options.patience ?? patienceDefault,
     });
   }
 
@@ -145,14 +146,13 @@ export class Control {
     try {
       this.#ports = await this.shards.start(config.listeners.map(({ address }) => address.port));
     } catch (error) {
+      if (!(error instanceof ShardError)) throw error;
+      if (!this.#isDraining) throw new StartError(error.message);
+    } finally {
       this.#started.resolve(null);
-      if (this.#isDraining) throw new StartError('drained before it was ready', ExitCode.drained);
-      if (error instanceof ShardError) throw new StartError(error.message);
-      throw error;
     }
-    if (!this.#isDraining) this.#phase = 'running';
-    this.#started.resolve(null);
     if (this.#isDraining) throw new StartError('drained before it was ready', ExitCode.drained);
+    this.#phase = 'running';
   }
 
   /** Loads the file again and puts it in force in every shard, or in none. Asked for during the start, it comes after. */
@@ -228,7 +228,7 @@ export class Control {
     const { drainMs } = this.#snapshot.config.timeouts;
     this.#phase = 'draining';
     log.info({ drain_ms: drainMs }, 'draining');
-    const isIdle = await this.shards.drain(drainMs, drainGraceMs);
+    const isIdle = await this.shards.drain(drainMs);
     if (!isIdle) log.warn('exchanges were still open at the end of the drain');
     const isEnded = await this.shards.stop();
     if (!isEnded) log.error('a shard did not end');

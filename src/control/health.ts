@@ -128,12 +128,13 @@ class EndpointWatch {
 
   start(): Promise<null> {
     const { fleet } = this.#options;
-    // A pool whose checks changed on a reload keeps serving until the first of the new ones says otherwise.
-    if (this.#mode !== 'active') fleet.setState(this.#target.slot, EndpointState.healthy);
-    else if (fleet.state(this.#target.slot) === EndpointState.draining) {
-      fleet.setState(this.#target.slot, EndpointState.unhealthy);
-    }
-    if (this.#mode !== 'active') this.#firstVerdict.resolve(null);
+    const { slot } = this.#target;
+    if (this.#mode !== 'active') {
+      fleet.setState(slot, EndpointState.healthy);
+      this.#firstVerdict.resolve(null);
+    } else if (fleet.state(slot) === EndpointState.draining) {
+      fleet.setState(slot, EndpointState.unhealthy); // As a slot just claimed is.
+    } // Else its checks changed on a reload: it keeps serving until the first of the new ones says otherwise.
     if (this.#mode !== 'passive') void this.#check();
     return this.#firstVerdict.promise;
   }

@@ -6,8 +6,10 @@
  * Read in this order: supervisor and supervision (two processes, exit codes), gateway (the process: arguments, signals,
  * ready line, exit), control (start, reload, drain), shard-set and shard-thread, endpoint-slots (which slot is whose,
  * over reloads), health and scrape (what is known of endpoints), lost-shard; then what is shown: admin-port,
- * admin-server, admin-routes, status, process-metrics, dashboard; and log-sink.
+ * admin-client, admin-server, admin-routes, status, process-metrics, dashboard; and log-sink.
  */
+export { askAdmin } from './admin-client.ts';
+export type { AdminAsk } from './admin-client.ts';
 export { runGateway } from './gateway.ts';
 export type { GatewayOptions } from './gateway.ts';
 export type { Status } from './status.ts';

@@ -19,6 +19,7 @@ export interface ShardSetOptions {
   /** The thread has ended: give back what it held. Called before its replacement starts. */
   readonly onLost: (shardIndex: number) => void;
   readonly backoff?: BackoffRule;
+  readonly patience: Patience;
 }
 
 export interface ShardView {
@@ -36,9 +37,16 @@ interface Place {
   timer: NodeJS.Timeout | null;
 }
 
-const exchangesTimeoutMs = 1000;
-const applyTimeoutMs = 10_000;
-const stopTimeoutMs = 5000;
+/** How long a shard may take to answer; one that takes longer is blocked or broken. */
+export interface Patience {
+  readonly exchangesMs: number;
+  readonly applyMs: number;
+  /** Beyond `drain_ms`, when the shard has closed what was left, to say so. */
+  readonly drainGraceMs: number;
+  readonly stopMs: number;
+}
+
+export const patienceDefault: Patience = { exchangesMs: 1000, applyMs: 10_000, drainGraceMs: 2000, stopMs: 5000 };
 
 export class ShardSet {
   readonly #options: ShardSetOptions;
@@ -86,18 +94,18 @@ export class ShardSet {
   /** Reasons of the shards that did not take the snapshot over; none is success. */
   async apply(snapshot: Snapshot): Promise<string[]> {
     const answers = this.#threads().map(async (thread) => {
-      const refusal = await within(thread.apply(snapshot), applyTimeoutMs, 'no answer in time');
+      const refusal = await within(thread.apply(snapshot), this.#options.patience.applyMs, 'no answer in time');
       return refusal === null ? null : `shard ${thread.index}: ${refusal}`;
     });
     return (await Promise.all(answers)).filter((refusal) => refusal !== null);
   }
 
-  /** Open exchanges of all shards, and the shards that did not answer within a second. */
+  /** Open exchanges of all shards, and the shards that did not answer in time. */
   async exchanges(): Promise<{ exchanges: ExchangeView[]; silentShards: number[] }> {
     const exchanges: ExchangeView[] = [];
     const silentShards: number[] = [];
     const answers = this.#threads().map(async (thread) => {
-      const answer = await within(thread.exchanges(), exchangesTimeoutMs, null);
+      const answer = await within(thread.exchanges(), this.#options.patience.exchangesMs, null);
       if (answer === null) silentShards.push(thread.index);
       else for (const exchange of answer) exchanges.push(exchange);
     });
@@ -115,19 +123,21 @@ export class ShardSet {
     }));
   }
 
-  /** Every shard stops accepting. False when exchanges were left after `drainMs + graceMs`. */
-  async drain(drainMs: number, graceMs: number): Promise<boolean> {
+  /** Every shard stops accepting. False when exchanges were left after `drainMs` and the grace. */
+  async drain(drainMs: number): Promise<boolean> {
     this.#letGo();
     const all = Promise.all(this.#threads().map((thread) => thread.drain(drainMs)));
-    return (await within(all, drainMs + graceMs, null)) !== null;
+    return (await within(all, drainMs + this.#options.patience.drainGraceMs, null)) !== null;
   }
 
-  /** Every shard closes and ends. False when one did not within five seconds; it must not be terminated then. */
+  /** Every shard closes and ends. False when one did not in time; it must not be terminated then. */
   async stop(): Promise<boolean> {
     this.#letGo();
     const threads = this.#threads();
     for (const thread of threads) thread.stop();
-    return (await within(Promise.all(threads.map((thread) => thread.exited)), stopTimeoutMs, null)) !== null;
+    return (
+      (await within(Promise.all(threads.map((thread) => thread.exited)), this.#options.patience.stopMs, null)) !== null
+    );
   }
 
   #threads(): ShardThread[] {
@@ -186,7 +196,7 @@ export class ShardSet {
   async #catchUp(thread: ShardThread): Promise<void> {
     const { snapshot } = this.#options.init(thread.index);
     if (snapshot.version <= thread.appliedVersion) return;
-    const refusal = await within(thread.apply(snapshot), applyTimeoutMs, 'no answer in time');
+    const refusal = await within(thread.apply(snapshot), this.#options.patience.applyMs, 'no answer in time');
     if (refusal !== null) this.#options.log.error({ shard: thread.index, reason: refusal }, 'shard refused the config');
   }
 }

@@ -1,5 +1,6 @@
 import { type CloseCode, closeReasons, type Exchange } from '../exchange/index.ts';
 import { isCleanFieldValue, isToken, statusLine } from '../http/index.ts';
+import { endBodyless } from './bodyless.ts';
 
 /** An answer the gateway gives itself. `headers`: lower-case names. */
 export interface Reply {
@@ -72,22 +73,19 @@ export function errorReply(exchange: Exchange, code: CloseCode, message: string)
  */
 export function writeReply(exchange: Exchange, reply: Reply, closes: boolean): void {
   const downstream = exchange.downstream!;
+  const mayHaveBody = reply.status !== 204 && reply.status !== 304;
+  const isBodyless = exchange.head.isHead || !mayHaveBody;
+  exchange.isDownstreamOver = true;
   downstream.cork(() => {
     downstream.writeStatus(statusLine(reply.status));
     for (const [name, value] of Object.entries(reply.headers)) {
       if (isToken(name) && isCleanFieldValue(value)) downstream.writeHeader(name, value);
     }
     downstream.writeHeader('x-request-id', exchange.requestId);
-    const hasBody = reply.status !== 204 && reply.status !== 304;
-    if (exchange.head.isHead || !hasBody) {
-      const length = Buffer.byteLength(reply.body as string);
-      if (hasBody) downstream.endWithoutBody(length, closes);
-      else downstream.endWithoutBody(undefined, closes);
-    } else {
-      downstream.end(reply.body, closes);
-    }
+    if (isBodyless) endBodyless(downstream, mayHaveBody ? Buffer.byteLength(reply.body as string) : -1, closes);
+    else downstream.end(reply.body, closes);
   });
-  exchange.isDownstreamOver = true;
+  if (isBodyless && closes) downstream.close();
   exchange.isCommitted = true;
   exchange.status = reply.status;
   exchange.responseBytes = Buffer.byteLength(reply.body as string);

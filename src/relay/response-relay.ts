@@ -1,5 +1,6 @@
 import type { Downstream, Exchange } from '../exchange/index.ts';
 import { connectionTokens, hopByHop, SseTap, statusLine, type TokenUsage, UsageTail } from '../http/index.ts';
+import { endBodyless } from './bodyless.ts';
 import { truncationEvent } from './reply.ts';
 
 /** How the body goes down. */
@@ -118,6 +119,8 @@ export class ResponseRelay {
     exchange.responseBytes += end - start;
     if (exchange.isEventStream) this.tap.push(bytes, start, end);
     else if (this.#tailIsOn) this.tail.push(bytes, start, end);
+    // The end of a known length cannot be seen and the connection then cut: in chunks it can.
+    if (!exchange.isCommitted && end - start < this.#totalBytes && this.#mustCut) this.#framing = Framing.chunked;
     if (this.#framing === Framing.length) this.#pushLength(bytes.subarray(start, end));
     else this.#pushChunked(bytes, start, end);
   }
@@ -130,13 +133,19 @@ export class ResponseRelay {
     this.#source = null; // The connection serves somebody else from here on.
     const downstream = this.#exchange.downstream!;
     if (this.#framing === Framing.bodyless) {
+      const cuts = this.#mustCut;
       downstream.cork(this.#endBodyless);
+      if (cuts) this.cut();
     } else if (this.#framing === Framing.length) {
       if (this.#remainder !== null) return false;
-      if (!this.#exchange.isDownstreamOver) {
-        this.#piece = '';
-        downstream.cork(this.#tryEndPiece); // Only for an empty body; any other ended with its last piece.
-      }
+      if (!this.#exchange.isDownstreamOver) this.#endEmpty(); // Any other body ended with its last piece.
+    } else if (!this.#exchange.isCommitted) {
+      this.#piece = '';
+      downstream.cork(this.#mustCut ? this.#endPiece : this.#endChunked);
+    } else if (this.#mustCut && this.#isTaken) {
+      // With bytes still in the library's hands a cut would lose them; then it stays open until its idle timer.
+      downstream.cork(this.#writeLastChunk);
+      this.cut();
     } else {
       downstream.cork(this.#endChunked);
     }
@@ -208,16 +217,31 @@ export class ResponseRelay {
     exchange.downstream!.close();
   }
 
+  /**
+   * The library closes a connection after a response when the request's own Connection field has five letters, or by
+   * `end(body, true)`. Everything else that must close is cut by us; not while the client still sends, because the reset
+   * would cost it the answer.
+   */
+  get #mustCut(): boolean {
+    const exchange = this.#exchange;
+    return this.#closes && exchange.request.isDone && exchange.head.get('connection')?.length !== 5;
+  }
+
+  #endEmpty(): void {
+    const downstream = this.#exchange.downstream!;
+    this.#piece = '';
+    downstream.cork(this.#mustCut ? this.#endPiece : this.#tryEndPiece);
+  }
+
   #pushLength(piece: Uint8Array): void {
     const exchange = this.#exchange;
     const downstream = exchange.downstream!;
-    if (this.#closes && !exchange.isCommitted && piece.length === this.#totalBytes) {
-      this.#piece = piece;
+    this.#piece = piece;
+    if (!exchange.isCommitted && piece.length === this.#totalBytes && this.#mustCut) {
       downstream.cork(this.#endPiece);
       exchange.isDownstreamOver = true;
       return;
     }
-    this.#piece = piece;
     downstream.cork(this.#tryEndPiece);
     if (this.#isDone) {
       exchange.isDownstreamOver = true;
@@ -299,11 +323,16 @@ export class ResponseRelay {
     downstream.end();
   };
 
+  /** The end of the last chunk, and an empty line: the library can end a chunked response, but not its connection. */
+  readonly #writeLastChunk = (): void => {
+    this.#exchange.downstream!.writeHeader('\r\n0\r\nx-end', '1\r\n');
+  };
+
   readonly #endBodyless = (): void => {
-    const downstream = this.#exchange.downstream!;
-    this.#writeHead(downstream);
-    if (this.#exchange.head.isHead && this.#totalBytes >= 0) downstream.endWithoutBody(this.#totalBytes);
-    else downstream.endWithoutBody();
+    const cuts = this.#mustCut;
+    if (cuts) this.#closes = false; // Written below, as the last field.
+    this.#writeHead(this.#exchange.downstream!);
+    endBodyless(this.#exchange.downstream!, this.#exchange.head.isHead ? this.#totalBytes : -1, cuts);
   };
 
   /** Hop-by-hop fields and those Connection names stay behind; date, length and coding are the library's. */

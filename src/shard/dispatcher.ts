@@ -155,7 +155,7 @@ export class Dispatcher implements UpstreamEvents {
   }
 
   onUpstreamFlushed(exchange: GatewayExchange): void {
-    if (exchange.isCommitted) this.#giveSentSlabs(exchange);
+    if (exchange.isCommitted || !exchange.body.isWhole) this.#giveSentSlabs(exchange);
   }
 
   /** The endpoint has not accepted the connection in time. */

@@ -75,8 +75,12 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     }
     this.#decideLook(exchange);
     if (!isIn(exchange, Phase.receiving)) return;
-    if (exchange.head.hasBody) exchange.requestDeadlineMs = nowMs + config.timeouts.requestIdleMs;
-    else exchange.request.become(Half.done);
+    if (exchange.head.hasBody) {
+      exchange.requestDeadlineMs = nowMs + config.timeouts.requestIdleMs;
+    } else {
+      exchange.request.become(Half.done);
+      exchange.body.isComplete = true; // Or the endpoint's connection would not count as reusable.
+    }
     if (exchange.bodyLook <= BodyLook.casual) this.#route(exchange);
   }
 
@@ -129,6 +133,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
   /** Memory was freed elsewhere, or the pause has lasted too long. Called by the shard's timer. */
   checkPaused(exchange: GatewayExchange, nowMs: number): void {
     const { budget } = this.#state.parts;
+    // What the endpoint has taken since the pause began is the memory this exchange waits for.
+    this.#dispatcher.giveUpReplay(exchange);
     if (budget.max - budget.used() >= headroomBytes) {
       exchange.isDownstreamPaused = false;
       exchange.requestDeadlineMs = nowMs + exchange.runtime!.config.timeouts.requestIdleMs;

@@ -13,6 +13,15 @@ export function modelList(path: string, names: readonly string[]): Answer | null
   if (path === '/v1/models') {
     return { status: 200, headers, body: JSON.stringify({ object: 'list', data: names.map(modelObject) }) };
   }
-  const name = decodeURIComponent(path.slice('/v1/models/'.length));
-  return names.includes(name) ? { status: 200, headers, body: JSON.stringify(modelObject(name)) } : null;
+  const name = decoded(path.slice('/v1/models/'.length));
+  return name !== null && names.includes(name) ? { status: 200, headers, body: JSON.stringify(modelObject(name)) } : null;
+}
+
+/** Null when the percent-encoding is no UTF-8. */
+function decoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
 }

@@ -56,8 +56,10 @@ export class ShardState {
       last.openIndex = exchange.openIndex;
     }
     bug(exchange.heldLeases === 0, 'lease_held_at_close');
+    // An upload answered early is still arriving: the library hands the rest to this record, which must be nobody else's.
+    const isReusable = exchange.request.isDone;
     exchange.recycle();
-    if (this.#spareExchanges.length < sparesMax) this.#spareExchanges.push(exchange);
+    if (isReusable && this.#spareExchanges.length < sparesMax) this.#spareExchanges.push(exchange);
   }
 
   takeScanner(): RequestScanner {

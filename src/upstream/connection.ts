@@ -126,6 +126,7 @@ export class UpstreamConnection implements ResponseSink {
     this.#user = user;
     this.#isFresh = false;
     this.#isRequestBegun = false;
+    this.#isHeadSeen = false;
     this.#isReady = nowMs - this.#idleSinceMs <= trustedIdleMs;
     if (!this.#isReady) setImmediate(this.#ready);
   }
@@ -251,7 +252,7 @@ export class UpstreamConnection implements ResponseSink {
   readonly #onRead = (count: number, buffer: Uint8Array): boolean => {
     if (this.#state !== ConnectionState.busy || this.#user === null || this.#isResponseOver) {
       // Bytes nobody asked for: on an idle connection they would answer the next client's request.
-      this.destroy();
+      this.#endIdle('bytes on an idle connection');
       return true;
     }
     const consumed = this.#parser.push(buffer as Buffer, count);
@@ -271,7 +272,7 @@ export class UpstreamConnection implements ResponseSink {
   /** FIN from the endpoint. */
   readonly #onEnd = (): void => {
     if (this.#state !== ConnectionState.busy || this.#user === null || this.#isResponseOver) {
-      this.destroy();
+      this.#endIdle('connection ended');
       return;
     }
     if (this.#parser.onConnectionEnd()) {
@@ -287,6 +288,12 @@ export class UpstreamConnection implements ResponseSink {
     const failure = this.#state === ConnectionState.connecting ? 'connect' : this.#isHeadSeen ? 'truncated' : this.#early();
     this.#fail(failure, this.#errorCode === '' ? 'connection closed' : this.#errorCode);
   };
+
+  /** No response is due. Whoever has just taken the connection, and not written yet, learns that it was of no use. */
+  #endIdle(detail: string): void {
+    if (this.#state === ConnectionState.busy && !this.#isRequestBegun) this.#fail('stale', detail);
+    else this.destroy();
+  }
 
   /** A reused connection on which nothing was written yet did not fail the request: it was closed while idle. */
   #early(): UpstreamFailure {

@@ -20,7 +20,9 @@ export interface RunningGateway {
   output(): string;
   /** Reads a JSON page of the admin port. */
   admin<Page = Record<string, unknown>>(path: string): Promise<Page>;
-  /** SIGTERM; resolves with the exit code. */
+  /** Resolves with the exit code when the process has ended, however that came about. */
+  readonly exited: Promise<number | null>;
+  /** SIGTERM, once; resolves with the exit code. */
   stop(): Promise<number | null>;
 }
 
@@ -50,7 +52,7 @@ export async function startGateway(yaml: string, options: { readonly port?: numb
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const exited = once(child, 'exit');
+  const exited = once(child, 'exit').then(([code]) => code as number | null);
   const adminUrl = `http://127.0.0.1:${adminPort}`;
   const pid = await untilReady(adminUrl, child, () => output);
   return {
@@ -59,15 +61,16 @@ export async function startGateway(yaml: string, options: { readonly port?: numb
     process: child,
     pid,
     configPath,
+    exited,
     output: () => output,
     async admin<Page>(path: string): Promise<Page> {
       return (await (await fetch(adminUrl + path)).json()) as Page;
     },
     async stop() {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
-      await exited;
+      const code = await exited;
       await rm(folder, { recursive: true, force: true });
-      return child.exitCode;
+      return code;
     },
   };
 }

@@ -1,0 +1,19 @@
+import { chatRequest } from '../bodies.mjs';
+import { rotated } from './order.mjs';
+
+/**
+ * The common small chat: what the gateway costs when bytes cost nothing.
+ * @type {import('../types.d.ts').Scenario}
+ */
+export const chat3kb = {
+  name: 'chat-3kb',
+  summary: 'chats of 3 KB, answered whole; what one request costs the gateway',
+  engineSpeed: 0,
+  connections: 8,
+  rate: 300,
+  notes: ['Latency includes the simulated engine, which parses and tokenises each body: compare runs, not with zero.'],
+  buildRequests: (model) =>
+    [1, 2, 3, 4].map((seed) => chatRequest({ model, bytes: 3000, seed, tokens: 16, isModelLast: seed % 2 === 0 })),
+  requestsOf: rotated,
+  hasOpenLoop: false,
+};

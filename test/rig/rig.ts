@@ -1,0 +1,160 @@
+import { afterEach, expect } from 'vitest';
+import { parseConfig } from '../../src/config/index.ts';
+import { bugCounts } from '../../src/core/index.ts';
+import { leaseNames } from '../../src/exchange/index.ts';
+import { Shard } from '../../src/shard/index.ts';
+import { createSharedMemory, EndpointState, FleetTable } from '../../src/shm/index.ts';
+import { RawClient } from './raw-client.ts';
+import { ScriptedUpstream } from './scripted-upstream.ts';
+import { until } from './until.ts';
+
+export interface RigOptions {
+  /** The file but for `listeners`. `$UPSTREAM` (or `$UPSTREAM0`, `$UPSTREAM1`, ...) stands for the upstreams' URLs. */
+  readonly yaml?: string;
+  /** Keys of the one listener beside its name and address, as YAML flow: `filter_chains: [edge]`. */
+  readonly listener?: string;
+  readonly upstreamCount?: number;
+}
+
+/** One pool, everything goes to it, bodies untouched; no retry hides what an attempt met. */
+const plainYaml = `
+pools:
+  - { name: only, engine: none, picker: round_robin, retries: { attempts: 0 }, endpoints: [{ url: "$UPSTREAM" }] }
+`;
+
+/** A client paused for memory is not seen to leave before its pause ends, which takes 5 s at the most. */
+const idleBoundMs = 7000;
+
+const live: Rig[] = [];
+
+afterEach(async () => {
+  const rigs = live.splice(0);
+  try {
+    for (const each of rigs) await each.assertIdle();
+  } finally {
+    for (const each of rigs) each.close();
+  }
+});
+
+/**
+ * A real shard in this process between scripted peers. When the test is over the rig asserts by itself that nothing is
+ * held any more, and closes everything.
+ */
+export async function rig(options: RigOptions = {}): Promise<Rig> {
+  const upstreams: ScriptedUpstream[] = [];
+  for (let count = options.upstreamCount ?? 1; count > 0; count--) upstreams.push(await ScriptedUpstream.listen());
+  const yaml = (options.yaml ?? plainYaml).replace(/\$UPSTREAM(\d?)/g, (_, digit: string) => upstreams[Number(digit)]!.url);
+  const extra = options.listener === undefined ? '' : `, ${options.listener}`;
+  const text = `listeners: [{ name: public, address: "127.0.0.1:0"${extra} }]\n${yaml}`;
+  const loaded = parseConfig(text, `${import.meta.dirname}/rig.yaml`, {});
+  if (!loaded.ok) throw new Error(`${JSON.stringify(loaded.problems)}\n${text}`);
+  const { config } = loaded;
+  const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 64, bufferedBytesMax: config.limits.bufferedBytesMax });
+  const fleet = new FleetTable(memory, -1);
+  const slots = config.pools.map((pool) =>
+    pool.endpoints.map((endpoint) => {
+      const slot = fleet.claim();
+      fleet.setWeight(slot, endpoint.weight);
+      fleet.setState(slot, EndpointState.healthy);
+      return slot;
+    }),
+  );
+  const log: string[] = [];
+  const init = { shardIndex: 0, memory, snapshot: { version: 1, config, endpointSlots: slots }, logLevel: 'info', uwsPath: null };
+  const shard = await Shard.create(init, { onLog: (lines) => log.push(lines), random: () => 0 });
+  const [port] = await shard.listen([0]);
+  const made = new Rig(shard, port!, upstreams, fleet, slots.flat(), log);
+  live.push(made);
+  return made;
+}
+
+export class Rig {
+  readonly shard: Shard;
+  readonly port: number;
+  readonly upstreams: readonly ScriptedUpstream[];
+  readonly fleet: FleetTable;
+  readonly slots: readonly number[];
+  readonly #log: string[];
+  readonly #clients: RawClient[] = [];
+
+  constructor(
+    shard: Shard,
+    port: number,
+    upstreams: readonly ScriptedUpstream[],
+    fleet: FleetTable,
+    slots: readonly number[],
+    log: string[],
+  ) {
+    this.shard = shard;
+    this.port = port;
+    this.upstreams = upstreams;
+    this.fleet = fleet;
+    this.slots = slots;
+    this.#log = log;
+  }
+
+  get upstream(): ScriptedUpstream {
+    return this.upstreams[0]!;
+  }
+
+  async client(): Promise<RawClient> {
+    const client = await RawClient.connect(this.port);
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Access-log records so far, in order. */
+  accessLog(): { readonly reason: string; readonly status: number; readonly retries: number; readonly detail?: string }[] {
+    const lines = this.#log.join('').split('\n');
+    return lines.filter((line) => line.includes('"msg":"access"')).map((line) => JSON.parse(line) as never);
+  }
+
+  /** Waits for the `count`th exchange to be over; returns why the last one ended. */
+  async closeReason(count = 1): Promise<string> {
+    await until(() => this.accessLog().length >= count, `${count} exchanges are over`);
+    return this.accessLog().at(-1)!.reason;
+  }
+
+  /** The phases of the open exchanges. */
+  phases(): string[] {
+    return this.shard.exchanges().map((exchange) => exchange.phase);
+  }
+
+  /** Waits until the one open exchange is in `phase`. */
+  async inPhase(phase: string): Promise<void> {
+    await until(() => this.phases().includes(phase), `an exchange is ${phase}`, 5000, () => this.phases());
+  }
+
+  /** Everything the shard's books show as held, which is nothing when it is idle. */
+  held(): Record<string, number> {
+    const { parts, open } = this.shard.state;
+    const held: Record<string, number> = {};
+    const note = (name: string, count: number): void => {
+      if (count !== 0) held[name] = count;
+    };
+    leaseNames.forEach((name, kind) => note(`lease ${name}`, parts.leases.open(kind as never)));
+    note('slabs', parts.slabs.inUse);
+    note('budget', parts.budget.used());
+    note('open exchanges', open.length);
+    for (const slot of this.slots) {
+      note(`inflight of ${slot}`, this.fleet.inflight(slot));
+      note(`tokens of ${slot}`, this.fleet.inflightTokens(slot));
+    }
+    for (const [code, count] of bugCounts) note(`bug ${code}`, count);
+    return held;
+  }
+
+  /** No open lease, no slab out, no armed deadline, no bug counted; waits for what is on its way. */
+  async assertIdle(): Promise<void> {
+    for (const client of this.#clients) if (!client.socket.destroyed && !client.isEnded) client.destroy();
+    await until(() => Object.keys(this.held()).length === 0, 'the gateway is idle', idleBoundMs, () => this.held()).catch(() => {});
+    expect(this.held(), 'held by an idle gateway').toEqual({});
+  }
+
+  close(): void {
+    for (const client of this.#clients) client.destroy();
+    this.shard.close();
+    for (const upstream of this.upstreams) upstream.close();
+    bugCounts.clear();
+  }
+}
