@@ -12,6 +12,9 @@ interface FlowCells {
   readonly estimatedTokens: Readonly<Record<'prompt' | 'completion', number>>;
 }
 
+/** There are no priorities yet; the label is there for when there are. */
+const defaultPriority = 'default';
+
 /** Bytes of prompt text to a token, where nothing better is known. */
 const bytesPerToken = 4;
 
@@ -57,6 +60,13 @@ export class Accountant {
   noteEvents(exchange: Exchange, nowMs: number): void {
     this.#series.record(this.#flow(exchange).itl, micros(nowMs - exchange.lastEventMs));
     exchange.lastEventMs = nowMs;
+  }
+
+  /** The exchange joins (+1) or leaves (-1) its pool's queue. */
+  noteQueue(exchange: Exchange, delta: 1 | -1, waitedMs: number): void {
+    const labels = [exchange.poolName, defaultPriority] as const;
+    this.#series.add(counterCell(this.#series, metrics.queueDepth, labels), delta);
+    if (delta < 0) this.#series.record(histogramCell(this.#series, metrics.queueWait, labels), micros(waitedMs));
   }
 
   noteUsage(exchange: Exchange, usage: TokenUsage | null, eventCount: number): void {

@@ -9,7 +9,10 @@ export async function simCommand(argv: readonly string[], { err }: Output): Prom
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error), 'sim');
   }
-  if (process.send !== undefined) process.once('disconnect', () => process.exit(0));
+  if (process.send !== undefined) {
+    process.once('disconnect', () => process.exit(0));
+    process.channel?.unref(); // Listening must not keep the engine alive once it was told to end.
+  }
   try {
     await runSimCommand(argv);
     return 0;

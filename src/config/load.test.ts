@@ -21,10 +21,10 @@ test('config: when only listeners and pools are given, every other setting has t
   expect(config.limits).toEqual({
     bodyBytesMax: 67_108_864,
     headBytesMax: 16_384,
+    jsonCheck: 'scan',
     targetBytesMax: 8192,
-    headerCountMax: 100,
+    headerCountMax: 98,
     bufferedBytesMax: 1_073_741_824,
-    connectionsMax: 0,
   });
   expect(config.timeouts).toEqual({
     connectMs: 2000,

@@ -144,19 +144,17 @@ export const limitsShape = {
     max: '64KiB',
     doc: 'Longest request target. A longer one gets 414.',
   }),
-  header_count_max: integer({ default: 100, min: 1, max: 100, doc: 'Most header lines in a request. More get 431.' }),
+  header_count_max: integer({ default: 98, min: 1, max: 98, doc: 'Most header lines in a request. More get 431. The acceptor reads no more than 98.' }),
+  json_check: choice(['scan', 'full'], {
+    default: 'scan',
+    doc: '`full` parses a whole JSON body on a worker thread before any of it is sent, where routing depends on its model. It costs the early start of the upload.',
+  }),
   buffered_bytes_max: bytes({
     default: '1GiB',
     min: '1KiB',
     max: '1TiB',
     reload: 'restart',
     doc: 'Bytes of bodies held at once, all shards together. Beyond it intake pauses, then answers 503. Not less than `body_bytes_max`.',
-  }),
-  connections_max: integer({
-    default: 0,
-    min: 0,
-    max: 10_000_000,
-    doc: 'Downstream connections of the process; 0 is unlimited.',
   }),
 };
 
@@ -171,13 +169,13 @@ const timeouts = section(
       default: '30s',
       min: '1ms',
       max: '24h',
-      doc: 'Between two reads of a request body; then 408.',
+      doc: 'Between two reads of a request body; then 408. A client slower than 16 KB/s for 10 s is closed by the acceptor itself, without an answer.',
     }),
     downstream_idle_ms: durationMs({
       default: '75s',
       min: '1ms',
       max: '24h',
-      doc: 'A kept-alive connection without a request.',
+      doc: 'A kept-alive connection without a request. The bundled acceptor closes it after 10 to 12 s, whatever this says.',
     }),
     total_ms: durationMs({
       default: 0,
@@ -193,6 +191,16 @@ const timeouts = section(
     }),
   },
   { default: {}, doc: 'How long each step may take.' },
+);
+
+const accounting = section(
+  {
+    prompt_tokens: choice(['estimate', 'exact'], {
+      default: 'estimate',
+      doc: 'How the prompt is counted where the endpoint reports no usage: `estimate` is a quarter of its bytes, `exact` counts with the o200k vocabulary on a worker thread.',
+    }),
+  },
+  { default: {}, doc: 'What is counted, and how.' },
 );
 
 export const targetShape = {
@@ -234,6 +242,7 @@ export const fileSchema = section(
     logging,
     limits,
     timeouts,
+    accounting,
     models: list(model, 'models', {
       default: [],
       max: countMax.models,

@@ -81,6 +81,8 @@ async function runConfig(config: Config, configPath: string, options: GatewayOpt
   let code: ExitCode = ExitCode.drained;
   try {
     const adminPort = await admin.open();
+    // The acceptor's library reads this when it is loaded. Twice our own limit, so that the guard answers 431 with a body.
+    process.env['UWS_HTTP_MAX_HEADERS_SIZE'] = String(config.limits.headBytesMax * 2);
     await control.start();
     await admin.takeOver();
     log.info(

@@ -21,4 +21,6 @@ export interface Downstream {
   resume(): void;
   getWriteOffset(): number;
   getRemoteAddressAsText(): ArrayBuffer;
+  /** Empty when no PROXY v2 header came. */
+  getProxiedRemoteAddressAsText(): ArrayBuffer;
 }

@@ -1,3 +1,5 @@
+import { isCleanFieldValue, isToken } from '../http/index.ts';
+
 /**
  * Header fields in wire order: two reused arrays of which the first `count` entries are valid. Names are lower-case.
  * Order and repetition are kept, because both mean something (RFC 9110 section 5.3).
@@ -7,10 +9,17 @@ export class FieldList {
   readonly values: string[] = [];
   count = 0;
 
-  add(name: string, value: string): void {
+  /** A field off the wire: its name is lower-case, and both were checked by whoever parsed them. */
+  append(name: string, value: string): void {
     this.names[this.count] = name;
     this.values[this.count] = value;
     this.count++;
+  }
+
+  /** A field of our own or of a filter. Throws when it could end its line, which would let its author split the message. */
+  add(name: string, value: string): void {
+    if (!isToken(name) || !isCleanFieldValue(value)) throw new Error(`malformed field ${JSON.stringify(name)}`);
+    this.append(name.toLowerCase(), value);
   }
 
   /** Value of the first field of that lower-case name, or null. */
@@ -31,9 +40,9 @@ export class FieldList {
     this.count = kept;
   }
 
-  /** One field of that lower-case name, in place of any others. */
+  /** One field of that name, in place of any others. Throws as `add`. */
   set(name: string, value: string): void {
-    this.remove(name);
+    this.remove(name.toLowerCase());
     this.add(name, value);
   }
 }

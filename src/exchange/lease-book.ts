@@ -15,10 +15,9 @@ export const Lease = {
   endpoint: 3,
   tokens: 4,
   connection: 5,
-  remainder: 6,
-  deadline: 7,
-  logLine: 8,
-  workerJob: 9,
+  deadline: 6,
+  logLine: 7,
+  workerJob: 8,
 } as const;
 export type Lease = (typeof Lease)[keyof typeof Lease];
 
@@ -30,7 +29,6 @@ export const leaseNames: readonly string[] = [
   'endpoint',
   'tokens',
   'connection',
-  'remainder',
   'deadline',
   'log_line',
   'worker_job',
@@ -76,15 +74,15 @@ export class LeaseBook {
     this.#cells.given(kind, 1);
   }
 
-  /** @hot per chunk. Slabs a body took. */
-  takeSlabs(count: number): void {
-    this.#open[Lease.bodySlab]! += count;
-    this.#cells.taken(Lease.bodySlab, count);
+  /** @hot per chunk. Of a kind an exchange may hold many of, or that outlives it: slabs, worker jobs. */
+  takeMany(kind: Lease, count: number): void {
+    this.#open[kind]! += count;
+    this.#cells.taken(kind, count);
   }
 
-  giveSlabs(count: number): void {
-    if ((this.#open[Lease.bodySlab]! -= count) < 0) fail('more slabs given than taken', count);
-    this.#cells.given(Lease.bodySlab, count);
+  giveMany(kind: Lease, count: number): void {
+    if ((this.#open[kind]! -= count) < 0) fail('more leases given than taken', leaseNames[kind], count);
+    this.#cells.given(kind, count);
   }
 
   /** Names of the single claims an exchange holds, for `/exchanges`. */

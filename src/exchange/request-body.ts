@@ -94,6 +94,13 @@ export class RequestBody {
     return count;
   }
 
+  /** As `giveBefore`, but the slabs go on to another holder. */
+  moveBefore(index: number, into: number[]): void {
+    const end = Math.min(index, this.#slabs.length);
+    while (this.#firstHeld < end) into.push(this.#slabs[this.#firstHeld++]!);
+    if (this.#firstHeld === this.#slabs.length) this.#tailRoom = 0;
+  }
+
   giveAll(pool: SlabPool): number {
     return this.giveBefore(pool, this.#slabs.length);
   }

@@ -77,7 +77,7 @@ export class HeadGuard {
       this.#refusal = refusals.fieldValue;
       return;
     }
-    head.add(name, value);
+    head.append(name, value);
     switch (name) {
       case 'host':
         this.#hostCount++;

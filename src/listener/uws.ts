@@ -31,12 +31,12 @@ async function importFrom(specifier: string): Promise<typeof Uws | null> {
 }
 
 /**
- * `headBytesMax` must be known first: the library reads its limit from the environment when the addon is loaded.
  * `operatorPath`: a file or package folder, or null. Throws when no build loads, with what each one said.
+ *
+ * The library reads its own limit of the head from UWS_HTTP_MAX_HEADERS_SIZE in the environment of the process, which a
+ * worker thread cannot change; control sets it before the first shard starts.
  */
-export async function loadUws(operatorPath: string | null, headBytesMax: number): Promise<LoadedUws> {
-  // Room beyond our own limit, so that the guard answers 431 with a body instead of the library without one.
-  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] = String(headBytesMax * 2);
+export async function loadUws(operatorPath: string | null): Promise<LoadedUws> {
   const said: string[] = [];
   const candidates: { build: string; specifier: string }[] = [];
   if (operatorPath !== null) {

@@ -81,8 +81,7 @@ export class Closer {
     const { leases, fleet } = this.#state.parts;
     if (leases.holds(exchange, Lease.connection)) leases.give(exchange, Lease.connection);
     if (leases.holds(exchange, Lease.queuePlace)) {
-      exchange.pool!.waitingRoom.leave(exchange);
-      leases.give(exchange, Lease.queuePlace);
+      this.leaveQueue(exchange);
     }
     if (!leases.holds(exchange, Lease.endpoint)) return;
     const { slot } = exchange.pool!.endpoints[exchange.endpointIndex]!;
@@ -95,11 +94,24 @@ export class Closer {
     this.onPlaceFree();
   }
 
+  /** The exchange has waited long enough: it has a place, or will not get one. */
+  leaveQueue(exchange: GatewayExchange): void {
+    const { leases, accountant, clock } = this.#state.parts;
+    exchange.pool!.waitingRoom.leave(exchange);
+    leases.give(exchange, Lease.queuePlace);
+    accountant.noteQueue(exchange, -1, clock.nowMs - exchange.queuedSinceMs);
+    exchange.queueDeadlineMs = noDeadline;
+  }
+
   /** Slabs the exchange will not need any more: before `index`, or all of them. */
   giveSlabs(exchange: GatewayExchange, index: number = exchange.body.slabCount): void {
     const { leases, slabs } = this.#state.parts;
+    if (exchange.reading !== null) {
+      exchange.body.moveBefore(index, exchange.reading.slabs); // They go back when nobody reads them any more.
+      return;
+    }
     const count = exchange.body.giveBefore(slabs, index);
-    if (count > 0) leases.giveSlabs(count);
+    if (count > 0) leases.giveMany(Lease.bodySlab, count);
   }
 
   /** The single exit: everything still held goes back, the books are written, the record is free. */

@@ -70,7 +70,7 @@ export class Dispatcher implements UpstreamEvents {
     head.status = response.status;
     head.contentLength = response.bodyKind === BodyKind.length || response.bodyKind === BodyKind.none ? response.contentLength : -1;
     for (let index = 0; index < response.headerCount; index++) {
-      head.add(response.headerNames[index]!, response.headerValues[index]!);
+      head.append(response.headerNames[index]!, response.headerValues[index]!);
     }
     exchange.phase = Phase.streaming;
     exchange.response.become(Half.head);
@@ -220,9 +220,7 @@ export class Dispatcher implements UpstreamEvents {
       return 0;
     }
     if (leases.holds(exchange, Lease.queuePlace)) {
-      pool.waitingRoom.leave(exchange);
-      leases.give(exchange, Lease.queuePlace);
-      exchange.queueDeadlineMs = noDeadline;
+      this.#closer.leaveQueue(exchange);
     }
     leases.take(exchange, Lease.endpoint);
     leases.take(exchange, Lease.connection);
@@ -241,7 +239,7 @@ export class Dispatcher implements UpstreamEvents {
   }
 
   #enqueue(exchange: GatewayExchange): void {
-    const { leases, clock } = this.#state.parts;
+    const { leases, clock, accountant } = this.#state.parts;
     const pool = exchange.pool!;
     if (!pool.waitingRoom.hasRoom || pool.config.queue.waitMs === 0) {
       this.#closer.fail(exchange, 'saturated', 'Every upstream endpoint is at its limit.');
@@ -252,6 +250,7 @@ export class Dispatcher implements UpstreamEvents {
     exchange.queueDeadlineMs = clock.nowMs + pool.config.queue.waitMs;
     pool.waitingRoom.enter(exchange);
     leases.take(exchange, Lease.queuePlace);
+    accountant.noteQueue(exchange, 1, 0);
   }
 
   #send(exchange: GatewayExchange): void {

@@ -7,6 +7,7 @@ import type { Route } from '../route/index.ts';
 import type { SlabPool } from '../shm/index.ts';
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from '../upstream/index.ts';
 import type { CloseCode } from '../exchange/index.ts';
+import type { BodyReading } from './body-jobs.ts';
 import type { PoolRuntime, Runtime } from './runtime.ts';
 
 /** How the body is looked at, and what routing waits for. */
@@ -54,6 +55,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
   /** Borrowed from the shard while the body is scanned. */
   scanner: RequestScanner | null = null;
   pausedSinceMs = 0;
+  /** Set while worker threads read the body's slabs. */
+  reading: BodyReading | null = null;
 
   // Dispatch.
   route: Route | null = null;
@@ -97,6 +100,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     this.isRouted = false;
     this.scanner = null;
     this.pausedSinceMs = 0;
+    this.reading = null;
     this.route = null;
     this.triedTargets = 0;
     this.targetIndex = -1;

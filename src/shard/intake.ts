@@ -3,6 +3,7 @@ import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import { classifyPath, takeFacts } from '../head/index.ts';
 import { boundaryOf, findMultipartModel, ScanState } from '../http/index.ts';
 import type { ListenerEvents, Refusal } from '../listener/index.ts';
+import type { BodyJobs } from './body-jobs.ts';
 import type { Closer } from './closer.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { BodyLook, type GatewayExchange } from './gateway-exchange.ts';
@@ -25,12 +26,20 @@ export class Intake implements ListenerEvents<GatewayExchange> {
   readonly #state: ShardState;
   readonly #closer: Closer;
   readonly #dispatcher: Dispatcher;
+  readonly #bodyJobs: BodyJobs;
   readonly #onConnections: (delta: number) => void;
 
-  constructor(state: ShardState, closer: Closer, dispatcher: Dispatcher, onConnections: (delta: number) => void) {
+  constructor(
+    state: ShardState,
+    closer: Closer,
+    dispatcher: Dispatcher,
+    bodyJobs: BodyJobs,
+    onConnections: (delta: number) => void,
+  ) {
     this.#state = state;
     this.#closer = closer;
     this.#dispatcher = dispatcher;
+    this.#bodyJobs = bodyJobs;
     this.#onConnections = onConnections;
   }
 
@@ -171,7 +180,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       }
       return;
     }
-    const wantsWhole = chain.needsWholeBody || runtime!.pools.some((pool) => pool.hashesBody);
+    const wantsWhole = runtime!.config.limits.jsonCheck === 'full' || chain.needsWholeBody || runtime!.pools.some((pool) => pool.hashesBody);
     if (routes.needsModel) {
       exchange.bodyLook = isMultipart ? BodyLook.multipart : wantsWhole ? BodyLook.strictWhole : BodyLook.strict;
     } else if (!isMultipart) {
@@ -196,7 +205,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
         body.makeRoom(slabs, expected, true);
       }
       if (body.slabCount > slabCount) {
-        leases.takeSlabs(1);
+        leases.takeMany(Lease.bodySlab, 1);
         slabCount = body.slabCount;
       }
       const index = slabCount - 1;
@@ -230,12 +239,15 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       if (isLast) {
         takeFacts(facts, scanner);
         this.#state.giveScanner(exchange);
+        const { promptTokens } = exchange.runtime!.config.accounting;
+        if (promptTokens === 'exact' && scan === ScanState.complete && exchange.body.isWhole) this.#bodyJobs.countPrompt(exchange);
       }
     }
     facts.isComplete = isLast;
     if (exchange.isRouted) return true;
     if (isLast) {
       if (bodyLook === BodyLook.multipart) this.#readMultipart(exchange);
+      if (isStrict && exchange.runtime!.config.limits.jsonCheck === 'full') return this.#checkWhole(exchange);
       return this.#route(exchange);
     }
     if (bodyLook === BodyLook.strict && scanner!.hasModel) {
@@ -243,6 +255,16 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       return this.#route(exchange);
     }
     return true;
+  }
+
+  /** limits.json_check: full. Routes when a worker has parsed the body; nothing of it has been sent before. */
+  #checkWhole(exchange: GatewayExchange): false {
+    this.#bodyJobs.checkJson(exchange, (check) => {
+      if (check === null) this.#closer.fail(exchange, 'saturated', 'The gateway cannot check the request body now.');
+      else if (check.ok) this.#route(exchange);
+      else this.#closer.fail(exchange, 'body_invalid', `The request body is not valid JSON (${check.problem}, byte ${check.position}).`);
+    });
+    return false;
   }
 
   #readMultipart(exchange: GatewayExchange): void {

@@ -6,6 +6,8 @@ import type { FilterContext, FilteredExchange } from '../filters/index.ts';
 import { DownstreamHooks, type GuardLimits, Listener, type LoadedUws, loadUws } from '../listener/index.ts';
 import { JoinBuffer } from '../relay/index.ts';
 import { FleetTable, SeriesWriter, SharedBudget, SlabPool } from '../shm/index.ts';
+import { WorkerPool } from '../worker/index.ts';
+import { BodyJobs } from './body-jobs.ts';
 import { Closer } from './closer.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { EndpointRegistry } from './endpoint-registry.ts';
@@ -43,7 +45,11 @@ export class Shard {
   readonly #logPipe: LogPipe;
   readonly #lag: number;
   readonly #series: SeriesWriter;
+  /** Started by its first job. On two cores more threads would only take time from the shards. */
+  readonly #workers = new WorkerPool({ threads: 1, queueMax: 64 });
   #timer: NodeJS.Timeout | null = null;
+  readonly #slabsInUse: number;
+  readonly #slabOverdrafts: number;
   #lastSweepMs: number;
   #lastTrimMs: number;
   #onDrained: (() => void) | null = null;
@@ -51,7 +57,7 @@ export class Shard {
 
   /** Loads the acceptor and compiles the first configuration. Rejects with what is wrong with either. */
   static async create(init: ShardInit, options: ShardOptions): Promise<Shard> {
-    const loaded = await loadUws(init.uwsPath, init.snapshot.config.limits.headBytesMax);
+    const loaded = await loadUws(init.uwsPath);
     const clock = options.clock ?? new Clock();
     const fleet = new FleetTable(init.memory, init.shardIndex);
     const series = new SeriesWriter(init.memory, init.shardIndex);
@@ -76,7 +82,7 @@ export class Shard {
         log,
         isTls: config.listeners[listenerIndex]!.tls !== null,
         listenerName: () => config.listeners[listenerIndex]!.name,
-        remoteAddress: (exchange) => remoteAddressOf(exchange),
+        remoteAddress: (exchange) => remoteAddressOf(exchange, config.listeners[listenerIndex]!.proxyProtocol),
         wantAccessLog: (exchange) => {
           (exchange as GatewayExchange).wantsAccessLog = true;
         },
@@ -118,6 +124,8 @@ export class Shard {
     this.uwsBuild = loaded.build;
     const label = String(init.shardIndex);
     this.#lag = histogramCell(series, metrics.eventLoopLag, [label]);
+    this.#slabsInUse = counterCell(series, metrics.slabsInUse, [label]);
+    this.#slabOverdrafts = counterCell(series, metrics.slabOverdrafts, [label]);
     const connections = counterCell(series, metrics.shardConnections, [label]);
     const join = new JoinBuffer();
     const makeExchange = (): GatewayExchange => {
@@ -128,7 +136,8 @@ export class Shard {
     this.state = new ShardState(made.parts, made.runtime, makeExchange);
     this.#closer = new Closer(this.state);
     const dispatcher = new Dispatcher(this.state, this.#closer, series);
-    const intake = new Intake(this.state, this.#closer, dispatcher, (delta) => series.add(connections, delta));
+    const bodyJobs = new BodyJobs(this.#workers, made.parts);
+    const intake = new Intake(this.state, this.#closer, dispatcher, bodyJobs, (delta) => series.add(connections, delta));
     this.#sweeper = new Sweeper(this.state, this.#closer, dispatcher, intake);
     this.#listeners = init.snapshot.config.listeners.map(
       (listener, listenerIndex) =>
@@ -188,6 +197,7 @@ export class Shard {
     this.#timer = null;
     for (const listener of this.#listeners) listener.close();
     this.#registry.closeAll();
+    void this.#workers.close();
     this.#logPipe.flush();
     onBug(null);
   }
@@ -228,6 +238,8 @@ export class Shard {
     this.#lastSweepMs = nowMs;
     this.#sweeper.sweep(nowMs);
     this.#registry.sweep(nowMs);
+    this.#series.set(this.#slabsInUse, slabs.inUse);
+    this.#series.set(this.#slabOverdrafts, slabs.overdraftCount);
     if (nowMs - this.#lastTrimMs > trimPeriodMs) {
       this.#lastTrimMs = nowMs;
       slabs.trim();
@@ -255,10 +267,15 @@ function guardLimits(snapshot: Snapshot, listenerIndex: number): GuardLimits {
   };
 }
 
-function remoteAddressOf(exchange: FilteredExchange): string {
+/**
+ * `readsProxyProtocol`: take the address a PROXY v2 header named. The library reads such a header from anybody, so it is
+ * believed only on listeners that stand behind a balancer.
+ */
+function remoteAddressOf(exchange: FilteredExchange, readsProxyProtocol: boolean): string {
   const { downstream, isDownstreamOver } = exchange as GatewayExchange;
   if (downstream === null || isDownstreamOver) return '';
-  const text = Buffer.from(downstream.getRemoteAddressAsText()).toString('latin1');
+  const named = readsProxyProtocol ? Buffer.from(downstream.getProxiedRemoteAddressAsText()).toString('latin1') : '';
+  const text = named === '' ? Buffer.from(downstream.getRemoteAddressAsText()).toString('latin1') : named;
   // IPv4 in its IPv6 form, as a dual-stack socket reports it.
   return text.replace(/^0000:0000:0000:0000:0000:ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/, (_, ...parts: string[]) =>
     parts.slice(0, 4).map((part) => parseInt(part, 16)).join('.'),

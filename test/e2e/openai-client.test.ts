@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freePort } from '../rig/gateway-process.ts';
+import { ExitError, freePort, untilBound } from '../rig/gateway-process.ts';
 
 // The official client, unchanged, against what `npm start` runs.
 let demo: ChildProcess;
@@ -12,7 +12,9 @@ let client: OpenAI;
 let adminUrl: string;
 const model = 'demo-model';
 
-beforeAll(async () => {
+beforeAll(() => untilBound(startDemo));
+
+async function startDemo(): Promise<void> {
   const port = await freePort();
   const adminPort = await freePort();
   const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
@@ -27,12 +29,13 @@ beforeAll(async () => {
       () => false,
     );
     if (isReady) return;
-    if (demo.exitCode !== null) throw new Error(`the demo ended with ${demo.exitCode}`);
+    if (demo.exitCode !== null) throw new ExitError(demo.exitCode, '');
     await delay(50);
   }
-});
+}
 
 afterAll(async () => {
+  if (demo.exitCode !== null) return;
   const exited = once(demo, 'exit');
   demo.kill('SIGTERM');
   await exited;

@@ -53,7 +53,7 @@ export class ByteSocket {
   }
 
   send(bytes: string | Uint8Array): void {
-    if (!this.socket.destroyed) this.socket.write(bytes as string, 'latin1');
+    if (!this.socket.destroyed) this.socket.write(bytes, 'latin1');
   }
 
   /** Each piece is read by the gateway on its own: it is polled between two of them. */
@@ -95,11 +95,10 @@ export class ByteSocket {
 
   /** Everything up to and including `mark`. */
   async readUntil(mark: string): Promise<Buffer> {
-    for (let checked = -1; ; ) {
+    for (let checked = -1; ;) {
       if (this.#pendingBytes !== checked) {
         checked = this.#pendingBytes;
-        this.#pending = [Buffer.concat(this.#pending)];
-        const at = this.#pending[0]!.indexOf(mark, 0, 'latin1');
+        const at = this.#joined().indexOf(mark, 0, 'latin1');
         if (at >= 0) return this.#take(at + mark.length);
       }
       await this.#more(JSON.stringify(mark));
@@ -122,8 +121,16 @@ export class ByteSocket {
     while (!this.#isEnded) await this.#more('the end', false).catch(rethrowUnlessEnded);
   }
 
-  #take(count: number): Buffer {
+  #joined(): Buffer {
+    const [first, ...others] = this.#pending;
+    if (first !== undefined && others.length === 0) return first;
     const all = Buffer.concat(this.#pending);
+    this.#pending = [all];
+    return all;
+  }
+
+  #take(count: number): Buffer {
+    const all = this.#joined();
     const rest = all.subarray(count);
     this.#pending = rest.length === 0 ? [] : [rest];
     this.#pendingBytes = rest.length;
@@ -137,7 +144,9 @@ export class ByteSocket {
       this.#wake = resolve;
       timer = setTimeout(() => {
         const seen = mayShow ? Buffer.concat(this.#pending).subarray(0, 300).toString('latin1') : '';
-        reject(new Error(`no ${wanted} in ${readBoundMs} ms; ${this.#pendingBytes} bytes are here: ${JSON.stringify(seen)}`));
+        reject(
+          new Error(`no ${wanted} in ${readBoundMs} ms; ${this.#pendingBytes} bytes are here: ${JSON.stringify(seen)}`),
+        );
       }, readBoundMs);
     });
     clearTimeout(timer);

@@ -37,8 +37,39 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** Exit code of a process that could not bind (CONTRACT section 1). */
+const cannotBind = 2;
+
+/**
+ * Calls `start` until it does not fail for a port: one that was free a moment ago may have become the local port of
+ * another test's connection.
+ */
+export async function untilBound<Started>(start: () => Promise<Started>): Promise<Started> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await start();
+    } catch (error) {
+      if (!(error instanceof ExitError) || error.code !== cannotBind || attempt === 5) throw error;
+    }
+  }
+}
+
+/** The process ended before it was ready. */
+export class ExitError extends Error {
+  readonly code: number | null;
+
+  constructor(code: number | null, output: string) {
+    super(`the process ended with ${code} before it was ready:\n${output}`);
+    this.code = code;
+  }
+}
+
 /** `yaml`: everything but listeners and admin. `shards` is part of it when it matters. */
-export async function startGateway(yaml: string, options: { readonly port?: number } = {}): Promise<RunningGateway> {
+export function startGateway(yaml: string, options: { readonly port?: number } = {}): Promise<RunningGateway> {
+  return untilBound(() => startOnce(yaml, options));
+}
+
+async function startOnce(yaml: string, options: { readonly port?: number }): Promise<RunningGateway> {
   const folder = await mkdtemp(join(tmpdir(), 'penstock-test-'));
   const port = options.port ?? (await freePort());
   const adminPort = await freePort();
@@ -77,7 +108,7 @@ export async function startGateway(yaml: string, options: { readonly port?: numb
 
 async function untilReady(adminUrl: string, child: ChildProcess, output: () => string): Promise<number> {
   for (let attempt = 0; attempt < 200; attempt++) {
-    if (child.exitCode !== null) throw new Error(`the gateway ended with ${child.exitCode}:\n${output()}`);
+    if (child.exitCode !== null) throw new ExitError(child.exitCode, output());
     try {
       const response = await fetch(`${adminUrl}/ready`);
       const page = (await response.json()) as { pid: number };

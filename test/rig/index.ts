@@ -3,8 +3,10 @@
  * scripted upstream that send and read exactly the bytes a test says.
  *
  * Read in this order: rig (the gateway and its books), byte-socket (one connection), raw-client, scripted-upstream,
- * message (HTTP text), until (waiting for a condition). gateway-process runs the built program instead.
+ * message (HTTP text), black-hole, until (waiting for a condition). gateway-process runs the built program instead.
  */
+export { blackHole } from './black-hole.ts';
+export type { BlackHole } from './black-hole.ts';
 export { ByteSocket, EndedEarly } from './byte-socket.ts';
 export { answerText, chatRequest, chunkedText, fieldOf, fieldsOf, readBody, readHead, requestText } from './message.ts';
 export type { Body, Head, Response } from './message.ts';

@@ -21,6 +21,8 @@ export interface Body {
   /** Payloads of the chunks, where the body came in chunks. */
   readonly chunks: readonly Buffer[];
   readonly framing: 'none' | 'length' | 'chunked' | 'close';
+  /** Field lines behind the last chunk. */
+  readonly trailers: string;
   /** False when the connection ended before the framing said so. */
   readonly isComplete: boolean;
 }
@@ -44,7 +46,7 @@ export async function readHead(from: ByteSocket): Promise<Head> {
 /** A response, whole or cut off; interim (1xx) heads are skipped. `isHead`: it answers HEAD. */
 export async function readResponse(from: ByteSocket, isHead = false): Promise<Response> {
   let head = await readHead(from);
-  while (/^HTTP\/1\.1 1/.test(head.startLine)) head = await readHead(from);
+  while (head.startLine.startsWith('HTTP/1.1 1')) head = await readHead(from);
   const status = Number(head.startLine.slice(9, 12));
   const hasNone = isHead || status === 204 || status === 304;
   const body = hasNone ? emptyBody('none', true) : await readBody(from, head, true);
@@ -69,6 +71,7 @@ export async function readBody(from: ByteSocket, head: Head, isResponse = false)
 
 async function readChunked(from: ByteSocket): Promise<Body> {
   const chunks: Buffer[] = [];
+  let trailers = '';
   let isComplete = false;
   try {
     for (;;) {
@@ -79,17 +82,17 @@ async function readChunked(from: ByteSocket): Promise<Body> {
       chunks.push(await from.read(count));
       if ((await from.read(2)).toString('latin1') !== '\r\n') throw new Error('chunk without its line end');
     }
-    if ((await from.readUntil('\r\n')).length !== 2) throw new Error('trailers were not expected');
+    for (let line; (line = (await from.readUntil('\r\n')).toString('latin1')) !== '\r\n';) trailers += line;
     isComplete = true;
   } catch (error) {
     if (!(error instanceof EndedEarly)) throw error;
     chunks.push(from.takePending());
   }
-  return { framing: 'chunked', bytes: Buffer.concat(chunks), chunks, isComplete };
+  return { framing: 'chunked', bytes: Buffer.concat(chunks), chunks, trailers, isComplete };
 }
 
 function emptyBody(framing: Body['framing'], isComplete: boolean): Body {
-  return { framing, bytes: Buffer.alloc(0), chunks: [], isComplete };
+  return { framing, bytes: Buffer.alloc(0), chunks: [], trailers: '', isComplete };
 }
 
 /** The text of one request. `body` gets a Content-Length unless `fields` frame it. */

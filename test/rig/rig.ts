@@ -43,13 +43,22 @@ afterEach(async () => {
 export async function rig(options: RigOptions = {}): Promise<Rig> {
   const upstreams: ScriptedUpstream[] = [];
   for (let count = options.upstreamCount ?? 1; count > 0; count--) upstreams.push(await ScriptedUpstream.listen());
-  const yaml = (options.yaml ?? plainYaml).replace(/\$UPSTREAM(\d?)/g, (_, digit: string) => upstreams[Number(digit)]!.url);
+  const yaml = (options.yaml ?? plainYaml).replace(
+    /\$UPSTREAM(\d?)/g,
+    (_, digit: string) => upstreams[Number(digit)]!.url,
+  );
   const extra = options.listener === undefined ? '' : `, ${options.listener}`;
   const text = `listeners: [{ name: public, address: "127.0.0.1:0"${extra} }]\n${yaml}`;
   const loaded = parseConfig(text, `${import.meta.dirname}/rig.yaml`, {});
   if (!loaded.ok) throw new Error(`${JSON.stringify(loaded.problems)}\n${text}`);
   const { config } = loaded;
-  const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 64, bufferedBytesMax: config.limits.bufferedBytesMax });
+  // As control does, before the library is loaded.
+  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] = String(config.limits.headBytesMax * 2);
+  const memory = createSharedMemory({
+    shardCount: 1,
+    endpointCountMax: 64,
+    bufferedBytesMax: config.limits.bufferedBytesMax,
+  });
   const fleet = new FleetTable(memory, -1);
   const slots = config.pools.map((pool) =>
     pool.endpoints.map((endpoint) => {
@@ -60,7 +69,13 @@ export async function rig(options: RigOptions = {}): Promise<Rig> {
     }),
   );
   const log: string[] = [];
-  const init = { shardIndex: 0, memory, snapshot: { version: 1, config, endpointSlots: slots }, logLevel: 'info', uwsPath: null };
+  const init = {
+    shardIndex: 0,
+    memory,
+    snapshot: { version: 1, config, endpointSlots: slots },
+    logLevel: 'info',
+    uwsPath: null,
+  };
   const shard = await Shard.create(init, { onLog: (lines) => log.push(lines), random: () => 0 });
   const [port] = await shard.listen([0]);
   const made = new Rig(shard, port!, upstreams, fleet, slots.flat(), log);
@@ -104,7 +119,12 @@ export class Rig {
   }
 
   /** Access-log records so far, in order. */
-  accessLog(): { readonly reason: string; readonly status: number; readonly retries: number; readonly detail?: string }[] {
+  accessLog(): {
+    readonly reason: string;
+    readonly status: number;
+    readonly retries: number;
+    readonly detail?: string;
+  }[] {
     const lines = this.#log.join('').split('\n');
     return lines.filter((line) => line.includes('"msg":"access"')).map((line) => JSON.parse(line) as never);
   }
@@ -122,7 +142,12 @@ export class Rig {
 
   /** Waits until the one open exchange is in `phase`. */
   async inPhase(phase: string): Promise<void> {
-    await until(() => this.phases().includes(phase), `an exchange is ${phase}`, 5000, () => this.phases());
+    await until(
+      () => this.phases().includes(phase),
+      `an exchange is ${phase}`,
+      5000,
+      () => this.phases(),
+    );
   }
 
   /** Everything the shard's books show as held, which is nothing when it is idle. */
@@ -147,7 +172,12 @@ export class Rig {
   /** No open lease, no slab out, no armed deadline, no bug counted; waits for what is on its way. */
   async assertIdle(): Promise<void> {
     for (const client of this.#clients) if (!client.socket.destroyed && !client.isEnded) client.destroy();
-    await until(() => Object.keys(this.held()).length === 0, 'the gateway is idle', idleBoundMs, () => this.held()).catch(() => {});
+    await until(
+      () => Object.keys(this.held()).length === 0,
+      'the gateway is idle',
+      idleBoundMs,
+      () => this.held(),
+    ).catch(() => {});
     expect(this.held(), 'held by an idle gateway').toEqual({});
   }
 

@@ -4,7 +4,12 @@ export async function turns(count: number): Promise<void> {
 }
 
 /** Resolves in the turn in which `condition` holds; rejects after `boundMs` with `what`, and what it looked like then. */
-export async function until(condition: () => boolean, what: string, boundMs = 5000, state: () => unknown = () => ''): Promise<void> {
+export async function until(
+  condition: () => boolean,
+  what: string,
+  boundMs = 5000,
+  state: () => unknown = () => '',
+): Promise<void> {
   const endMs = performance.now() + boundMs;
   while (!condition()) {
     if (performance.now() > endMs) throw new Error(`not within ${boundMs} ms: ${what} ${JSON.stringify(state())}`);

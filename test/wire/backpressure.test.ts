@@ -26,7 +26,9 @@ for (const framing of ['length', 'chunked'] as const) {
     client.send(requestText('GET', '/a'));
     const peer = await gateway.upstream.accept();
     await peer.request();
-    peer.send(`HTTP/1.1 200 OK\r\n${framing === 'length' ? `content-length: ${size}` : 'transfer-encoding: chunked'}\r\n\r\n`);
+    peer.send(
+      `HTTP/1.1 200 OK\r\n${framing === 'length' ? `content-length: ${size}` : 'transfer-encoding: chunked'}\r\n\r\n`,
+    );
     peer.send(framing === 'length' ? pattern : chunked(pattern, 100_000));
     const relay = gateway.shard.state.open[0]!.responseRelay;
     await until(() => relay.isBlocked, 'the client holds the response up');
@@ -108,15 +110,19 @@ test('backpressure: when the endpoint does not read and memory is spent, intake 
   }
 });
 
-test('backpressure: when memory stays spent, a paused client gets 503 saturated, and the memory is given back', { timeout: 15_000 }, async () => {
-  const gateway = await rig({ yaml: small });
-  const clients = [await gateway.client(), await gateway.client()];
-  for (const client of clients) {
-    client.send(chatRequest(`{"model":"a","p":"${'x'.repeat(15_000_000)}"}`));
-    (await gateway.upstream.accept()).pause();
-  }
-  await until(() => gateway.shard.state.open.some((exchange) => exchange.isDownstreamPaused), 'a client is paused');
-  const refusals = await Promise.race(clients.map((client) => client.response()));
-  expect(refusals.status).toBe(503);
-  expect(refusals.text).toContain('"saturated"');
-});
+test(
+  'backpressure: when memory stays spent, a paused client gets 503 saturated, and the memory is given back',
+  { timeout: 15_000 },
+  async () => {
+    const gateway = await rig({ yaml: small });
+    const clients = [await gateway.client(), await gateway.client()];
+    for (const client of clients) {
+      client.send(chatRequest(`{"model":"a","p":"${'x'.repeat(15_000_000)}"}`));
+      (await gateway.upstream.accept()).pause();
+    }
+    await until(() => gateway.shard.state.open.some((exchange) => exchange.isDownstreamPaused), 'a client is paused');
+    const refusals = await Promise.race(clients.map((client) => client.response()));
+    expect(refusals.status).toBe(503);
+    expect(refusals.text).toContain('"saturated"');
+  },
+);

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
-import { answerText, chatRequest, type RawClient, type Rig, requestText, rig, until } from '../rig/index.ts';
+import { answerText, blackHole, chatRequest, type RawClient, type Rig, requestText, rig, until } from '../rig/index.ts';
 
-const stream = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n';
+const stream =
+  'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n';
 
 const leave: Record<string, (client: RawClient) => void> = {
   FIN: (client) => client.destroy(),
@@ -58,7 +59,8 @@ for (const [phase, bring] of Object.entries(phases)) {
       const startMs = performance.now();
       go(client);
       await until(() => gateway.shard.state.open.length === 0, 'the exchange is over');
-      for (const peer of gateway.upstream.peers) await until(() => peer.isEnded || peer.socket.destroyed, 'the peer is told');
+      for (const peer of gateway.upstream.peers)
+        await until(() => peer.isEnded || peer.socket.destroyed, 'the peer is told');
       expect(performance.now() - startMs).toBeLessThan(boundMs);
       expect(await gateway.closeReason()).toBe('client_gone');
       expect(gateway.held()).toEqual({});
@@ -66,6 +68,23 @@ for (const [phase, bring] of Object.entries(phases)) {
     });
   }
 }
+
+test('abort: when the client leaves while its endpoint is being connected to, the attempt ends at once', async () => {
+  const hole = await blackHole();
+  const gateway = await rig({
+    yaml: `timeouts: { connect_ms: 60s }
+pools: [{ name: only, engine: none, picker: round_robin, endpoints: [{ url: "${hole.url}" }] }]`,
+  });
+  const client = await gateway.client();
+  client.send(chatRequest('{"model":"a"}'));
+  await gateway.inPhase('connecting');
+  const startMs = performance.now();
+  client.reset();
+  await until(() => gateway.shard.state.open.length === 0, 'the exchange is over');
+  expect(performance.now() - startMs).toBeLessThan(boundMs);
+  expect(gateway.fleet.connections(gateway.slots[0]!)).toBe(0);
+  hole.close();
+});
 
 test('abort: when the client leaves in the queue, its request is never sent', async () => {
   const gateway = await rig({

@@ -33,7 +33,8 @@ for (const [request, wire] of Object.entries(closingRequests)) {
       const content = raw.slice(raw.indexOf('\r\n\r\n') + 4);
       const isChunked = /transfer-encoding: chunked/i.test(raw);
       const isEmpty = /without|empty|204/.test(answer);
-      if (isChunked) expect(content).toMatch(isEmpty ? /^0\r\n/ : /^(4\r\nabcd|2\r\nab\r\n2\r\ncd)\r\n0\r\n(x-end: 1\r\n)?\r\n$/);
+      if (isChunked)
+        expect(content).toMatch(isEmpty ? /^0\r\n/ : /^(4\r\nabcd|2\r\nab\r\n2\r\ncd)\r\n0\r\n(x-end: 1\r\n)?\r\n$/);
       else expect(content).toBe(isEmpty ? '' : 'abcd');
       expect(gateway.shard.state.open.length).toBe(0);
     });
@@ -73,7 +74,9 @@ test('connection: when the client of a HEAD leaves, the exchange of another clie
 
 test('connection: when HEAD was answered, the next request on the connection is served', async () => {
   const gateway = await rig();
-  gateway.upstream.answerAll(({ head }) => (head.startLine.startsWith('HEAD') ? 'HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n' : answerText('get')));
+  gateway.upstream.answerAll(({ head }) =>
+    head.startLine.startsWith('HEAD') ? 'HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n' : answerText('get'),
+  );
   const client = await gateway.client();
   await client.ask(requestText('HEAD', '/a'), true);
   expect((await client.ask(requestText('GET', '/b'))).text).toBe('get');

@@ -24,7 +24,9 @@ for (const { what, wire, status, code } of malformedHeads) {
       expect(fieldOf(response.head, 'x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
       if (!wire.startsWith('HEAD')) {
         const body = JSON.parse(response.text) as unknown;
-        expect(body).toEqual({ error: { message: expect.any(String), type: 'invalid_request_error', param: null, code } });
+        expect(body).toEqual({
+          error: { message: expect.any(String), type: 'invalid_request_error', param: null, code },
+        });
       }
       // A body that is merely too long leaves the framing sound: the client may still be sending it.
       if (status !== 413) await alone.ended();
@@ -32,7 +34,11 @@ for (const { what, wire, status, code } of malformedHeads) {
     const followed = await gateway.client();
     followed.send(wire + smuggled);
     await turns(10);
-    const answers = followed.takePending().toString('latin1').match(/HTTP\/1\.1 \d/g) ?? [];
+    const answers =
+      followed
+        .takePending()
+        .toString('latin1')
+        .match(/HTTP\/1\.1 \d/g) ?? [];
     expect(answers.length, 'answers to a refused request and one behind it').toBeLessThanOrEqual(1);
     expect(gateway.upstream.receivedBytes, 'bytes sent upstream').toBe(0);
   });
@@ -101,7 +107,9 @@ test('head-guard: when a head of 12 KB comes in two segments, it passes', async 
 test('head-guard: when chunked requests are rejected, one gets 411', async () => {
   const gateway = await rig({ listener: 'chunked_requests: reject' });
   const client = await gateway.client();
-  const response = await client.ask(requestText('POST', '/v1/chat/completions', ['transfer-encoding: chunked']) + '0\r\n\r\n');
+  const response = await client.ask(
+    requestText('POST', '/v1/chat/completions', ['transfer-encoding: chunked']) + '0\r\n\r\n',
+  );
   expect(response.status).toBe(411);
 });
 

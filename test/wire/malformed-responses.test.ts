@@ -45,7 +45,10 @@ for (const [what, wire] of Object.entries(malformedChunks)) {
 }
 
 // RFC 9112 section 9.2: bytes behind a complete response belong to no request; they must never answer the next one.
-for (const [when, isLate] of [['with it', false], ['later', true]] as const) {
+for (const [when, isLate] of [
+  ['with it', false],
+  ['later', true],
+] as const) {
   test(`upstream: when bytes come behind a complete response ${when}, the connection is dropped and no client sees them`, async () => {
     const gateway = await rig();
     const client = await gateway.client();

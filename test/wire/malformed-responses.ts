@@ -1,7 +1,9 @@
 /** Responses no proxy may pass on: each is refused before a byte of it reaches the client. */
 export const malformedHeads: Readonly<Record<string, string>> = {
-  'Content-Length and Transfer-Encoding': 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
-  'Transfer-Encoding and Content-Length': 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n',
+  'Content-Length and Transfer-Encoding':
+    'HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+  'Transfer-Encoding and Content-Length':
+    'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n',
   'two differing Content-Length': 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc',
   'two equal Content-Length': 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nab',
   'a Content-Length list': 'HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nab',
@@ -13,7 +15,7 @@ export const malformedHeads: Readonly<Record<string, string>> = {
   'an unknown coding': 'HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nab',
   'gzip, chunked': 'HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
   'chunked twice': 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
-  'xchunked': 'HTTP/1.1 200 OK\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n',
+  xchunked: 'HTTP/1.1 200 OK\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n',
   'an empty coding': 'HTTP/1.1 200 OK\r\ntransfer-encoding:\r\n\r\n0\r\n\r\n',
   'chunked in HTTP/1.0': 'HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
   'a space before a colon': 'HTTP/1.1 200 OK\r\ncontent-length : 2\r\n\r\nab',

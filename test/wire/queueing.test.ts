@@ -2,7 +2,9 @@ import { expect, test } from 'vitest';
 import { answerText, chatRequest, requestText, rig, type Rig, until } from '../rig/index.ts';
 
 function limited(limits: string): Promise<Rig> {
-  return rig({ yaml: `pools: [{ name: only, engine: none, picker: round_robin, ${limits}, endpoints: [{ url: "$UPSTREAM" }] }]` });
+  return rig({
+    yaml: `pools: [{ name: only, engine: none, picker: round_robin, ${limits}, endpoints: [{ url: "$UPSTREAM" }] }]`,
+  });
 }
 
 const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;

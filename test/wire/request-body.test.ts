@@ -88,7 +88,10 @@ const renames: Record<string, readonly [sent: string, got: string]> = {
   'by its alias': ['{"a":1,"model":"tiny"}', '{"a":1,"model":"org/Small-8B"}'],
   'with an escaped value': ['{"model":"sm\\u0061ll","a":1}', '{"model":"org/Small-8B","a":1}'],
   'with an escaped key': ['{"mod\\u0065l":"small","a":1}', '{"mod\\u0065l":"org/Small-8B","a":1}'],
-  'beside decoys': ['{"a":{"model":"x"},"b":"\\"model\\":\\"y\\"","model":"small"}', '{"a":{"model":"x"},"b":"\\"model\\":\\"y\\"","model":"org/Small-8B"}'],
+  'beside decoys': [
+    '{"a":{"model":"x"},"b":"\\"model\\":\\"y\\"","model":"small"}',
+    '{"a":{"model":"x"},"b":"\\"model\\":\\"y\\"","model":"org/Small-8B"}',
+  ],
 };
 
 for (const [where, [sent, got]] of Object.entries(renames)) {
@@ -132,7 +135,12 @@ test('request: when a second model follows after dispatch began, the client gets
       const gateway = await rig({ yaml: routed });
       const client = await gateway.client();
       const body = `{"model":"plain","p":"${'x'.repeat(1000)}",${second}}`;
-      const wire = requestText('POST', '/v1/chat/completions', fields, fields.length > 0 ? chunkedText(body, 400) : body);
+      const wire = requestText(
+        'POST',
+        '/v1/chat/completions',
+        fields,
+        fields.length > 0 ? chunkedText(body, 400) : body,
+      );
       client.send(wire.slice(0, 700));
       const peer = await gateway.upstream.accept();
       await peer.head();
@@ -171,7 +179,9 @@ for (const [what, [body, status, code]] of Object.entries(refused)) {
     const client = await gateway.client();
     const response = await client.ask(chatRequest(body));
     expect(response.status).toBe(status);
-    expect(JSON.parse(response.text)).toEqual({ error: { message: expect.any(String), type: 'invalid_request_error', param: null, code } });
+    expect(JSON.parse(response.text)).toEqual({
+      error: { message: expect.any(String), type: 'invalid_request_error', param: null, code },
+    });
     expect(gateway.upstream.receivedBytes).toBe(0);
     // The framing was sound, so the connection serves the next request.
     client.send(chatRequest('{"model":"plain"}'));
@@ -197,7 +207,9 @@ test('request: when there is a default pool, unknown models, absent ones and oth
   for (const body of ['{"model":"gpt-9"}', '{"messages":[]}']) {
     expect((await client.ask(chatRequest(body))).text).toBe(`POST /v1/chat/completions HTTP/1.1|${body}`);
   }
-  expect((await client.ask(requestText('PUT', '/files/a?b=c', [], '\x00\xff'))).bytes.toString('latin1')).toBe('PUT /files/a?b=c HTTP/1.1|\x00\xff');
+  expect((await client.ask(requestText('PUT', '/files/a?b=c', [], '\x00\xff'))).bytes.toString('latin1')).toBe(
+    'PUT /files/a?b=c HTTP/1.1|\x00\xff',
+  );
 });
 
 test('request: when there is no default pool, a path that is not understood gets 404 not_found', async () => {
@@ -226,7 +238,8 @@ test('request: when the model of a multipart form stands behind the file, it dec
   const form = (model: string): string =>
     `--B\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\n${'\x00\xff\r\n-'.repeat(100_000)}\r\n` +
     `--B\r\ncontent-disposition: form-data; name="model"\r\n\r\n${model}\r\n--B--\r\n`;
-  const ask = (model: string): string => requestText('POST', '/v1/audio/transcriptions', ['content-type: multipart/form-data; boundary=B'], form(model));
+  const ask = (model: string): string =>
+    requestText('POST', '/v1/audio/transcriptions', ['content-type: multipart/form-data; boundary=B'], form(model));
   expect((await client.ask(ask('plain'))).text).toBe(String(form('plain').length));
   const unknown = await client.ask(ask('gpt-9'));
   expect(unknown.status).toBe(404);

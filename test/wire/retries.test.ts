@@ -142,7 +142,9 @@ test('retry: when a stream breaks after its first event, no other endpoint is as
   client.send(chatRequest('{"model":"a"}'));
   const first = await gateway.upstreams[0]!.accept();
   await first.request();
-  first.send('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n');
+  first.send(
+    'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n',
+  );
   await client.readUntil('data: a\n\n');
   first.reset();
   await client.readToEnd();

@@ -57,7 +57,9 @@ for (const [how, end] of Object.entries(ends)) {
 test('truncation: when a stream of /v1/messages ends early, the error event has the Anthropic form', async () => {
   const { client, peer } = await streaming('/v1/messages');
   peer.finish();
-  expect(await restOf(client)).toMatch(/^event: error\ndata: \{"type":"error","error":\{"type":"api_error","message":"[^"]+"\}\}\n\n$/);
+  expect(await restOf(client)).toMatch(
+    /^event: error\ndata: \{"type":"error","error":\{"type":"api_error","message":"[^"]+"\}\}\n\n$/,
+  );
 });
 
 // The endpoint may have finished its events without finishing its body: still not a clean end.
@@ -75,7 +77,9 @@ test('truncation: when an event stream of known length ends early, it is cut wit
   client.send(chatRequest('{"model":"a"}'));
   const peer = await gateway.upstream.accept();
   await peer.request();
-  await peer.sendPieces(['HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 100\r\n\r\ndata: a\n\n']);
+  await peer.sendPieces([
+    'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 100\r\n\r\ndata: a\n\n',
+  ]);
   peer.finish();
   const response = await client.response();
   expect([response.text, response.isComplete]).toEqual(['data: a\n\n', false]);
