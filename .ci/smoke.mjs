@@ -64,7 +64,10 @@ try {
   const plain = await chat('Say something.');
   const answer = await plain.json();
   check(plain.status === 200 && answer.choices[0].message.content.length > 0, 'a plain request is answered');
-  check(plain.headers.get('x-request-id') !== null && plain.headers.get('x-sim-endpoint') !== null, 'the answer names its request and its endpoint');
+  check(
+    plain.headers.get('x-request-id') !== null && plain.headers.get('x-sim-endpoint') !== null,
+    'the answer names its request and its endpoint',
+  );
 
   const stream = await chat('Stream something.', { stream: true });
   const text = await stream.text();
@@ -74,9 +77,16 @@ try {
 
   const large = await chat('word '.repeat(630_000), { max_tokens: 1 });
   const usage = (await large.json()).usage;
-  check(large.status === 200 && usage.prompt_tokens > 100_000, `a 3 MB request is answered (${usage?.prompt_tokens} prompt tokens)`);
+  check(
+    large.status === 200 && usage.prompt_tokens > 100_000,
+    `a 3 MB request is answered (${usage?.prompt_tokens} prompt tokens)`,
+  );
 
-  const unknown = await fetch(`${base}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"model":' });
+  const unknown = await fetch(`${base}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"model":',
+  });
   check(unknown.status === 400 && (await unknown.json()).error.code === 'body_invalid', 'malformed JSON is refused');
 
   const leases = await until('no lease outstanding', async () => {

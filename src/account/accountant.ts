@@ -116,7 +116,11 @@ export class Accountant {
     }
   }
 
-  #sizeCell(cells: Map<string, number>, metric: typeof metrics.requestBody | typeof metrics.responseBody, model: string): number {
+  #sizeCell(
+    cells: Map<string, number>,
+    metric: typeof metrics.requestBody | typeof metrics.responseBody,
+    model: string,
+  ): number {
     let cell = cells.get(model);
     if (cell === undefined) {
       cell = histogramCell(this.#series, metric, [model]);
@@ -131,7 +135,8 @@ export class Accountant {
     if (flow === undefined) {
       const model = exchange.modelLabel;
       const pool = exchange.poolName;
-      const tokens = (kind: string, source: string): number => counterCell(this.#series, metrics.tokens, [model, pool, kind, source]);
+      const tokens = (kind: string, source: string): number =>
+        counterCell(this.#series, metrics.tokens, [model, pool, kind, source]);
       flow = {
         duration: histogramCell(this.#series, metrics.requestDuration, [model, pool]),
         ttft: histogramCell(this.#series, metrics.ttft, [model, pool]),

@@ -144,7 +144,12 @@ export const limitsShape = {
     max: '64KiB',
     doc: 'Longest request target. A longer one gets 414.',
   }),
-  header_count_max: integer({ default: 98, min: 1, max: 98, doc: 'Most header lines in a request. More get 431. The acceptor reads no more than 98.' }),
+  header_count_max: integer({
+    default: 98,
+    min: 1,
+    max: 98,
+    doc: 'Most header lines in a request. More get 431. The acceptor reads no more than 98.',
+  }),
   json_check: choice(['scan', 'full'], {
     default: 'scan',
     doc: '`full` parses a whole JSON body on a worker thread before any of it is sent, where routing depends on its model. It costs the early start of the upload.',

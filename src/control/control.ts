@@ -94,6 +94,9 @@ export class Control {
     if (plan === null) throw new StartError('too many endpoints', ExitCode.badConfig);
     this.#snapshot = { version: 1, config, endpointSlots: plan.endpointSlots };
     this.#fingerprint = configFingerprint(config);
+    if (config.pools.some((pool) => pool.picker === 'kv_aware')) {
+      log.warn('picker kv_aware goes by load alone in this version: there is no prefix index yet');
+    }
     this.health = new HealthMonitor({ fleet: this.fleet, probe: this.#probes.get, log });
     this.scraper = new Scraper({ fleet: this.fleet, probe: this.#probes.get, clock: this.clock, log });
     this.shards = new ShardSet({

@@ -31,7 +31,15 @@ export const Phase = {
 } as const;
 export type Phase = (typeof Phase)[keyof typeof Phase];
 
-export const phaseNames: readonly string[] = ['free', 'receiving', 'queued', 'connecting', 'waiting', 'streaming', 'answering'];
+export const phaseNames: readonly string[] = [
+  'free',
+  'receiving',
+  'queued',
+  'connecting',
+  'waiting',
+  'streaming',
+  'answering',
+];
 
 /** No deadline armed. */
 export const noDeadline = Number.POSITIVE_INFINITY;

@@ -15,6 +15,8 @@ export class RequestHead extends FieldList {
   isChunked = false;
   /** True when the connection must close after the answer. */
   closesConnection = false;
+  /** True when the fields that say who asked (x-forwarded-*) are ours to send; a client's own are worth nothing. */
+  sendsForwarded = false;
   /** Length of all fields as they stood on the wire, about. */
   fieldBytes = 0;
 
@@ -34,6 +36,7 @@ export class RequestHead extends FieldList {
     this.contentLength = -1;
     this.isChunked = false;
     this.closesConnection = false;
+    this.sendsForwarded = false;
     this.fieldBytes = 0;
   }
 }

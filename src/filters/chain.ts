@@ -34,7 +34,10 @@ export class FilterChain {
     this.#head = having('onRequestHead').filter((step) => step.condition?.needsFacts !== true);
     const lateHeads = having('onRequestHead').filter((step) => step.condition?.needsFacts === true);
     this.#facts = [
-      ...lateHeads.map(({ filter, condition }): Step => ({ filter: { onRequestFacts: filter.onRequestHead!.bind(filter) }, condition })),
+      ...lateHeads.map(({ filter, condition }): Step => ({
+        filter: { onRequestFacts: filter.onRequestHead!.bind(filter) },
+        condition,
+      })),
       ...having('onRequestFacts'),
     ];
     this.#requestBody = having('onRequestBody');
@@ -111,7 +114,9 @@ export async function compileChain(
   context: FilterContext,
 ): Promise<FilterChain> {
   if (names.length === 0) {
-    return new FilterChain([requestIdFilter(), accessLogFilter(context)].map((filter) => ({ filter, condition: null })));
+    return new FilterChain(
+      [requestIdFilter(), accessLogFilter(context)].map((filter) => ({ filter, condition: null })),
+    );
   }
   const steps: Step[] = [];
   for (const name of names) {

@@ -8,6 +8,7 @@ export function forwardedHeadersFilter(context: FilterContext): Filter {
   return {
     onRequestHead(exchange) {
       const { head } = exchange;
+      head.sendsForwarded = true;
       const earlier = head.get('x-forwarded-for');
       const address = context.remoteAddress(exchange);
       head.set('x-forwarded-for', earlier === null ? address : `${earlier}, ${address}`);

@@ -39,6 +39,7 @@ const models: ApiPath = { api: Api.models, hasModel: false, isRepeatable: true }
 
 export function classifyPath(path: string, method: string): ApiPath {
   if (method === 'POST') return paths.get(path) ?? other;
-  if ((method === 'GET' || method === 'HEAD') && (path === '/v1/models' || path.startsWith('/v1/models/'))) return models;
+  if ((method === 'GET' || method === 'HEAD') && (path === '/v1/models' || path.startsWith('/v1/models/')))
+    return models;
   return other;
 }

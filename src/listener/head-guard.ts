@@ -1,4 +1,12 @@
-import { connectionTokens, isCleanFieldValue, isCleanTarget, isToken, isValidHost, knownMethods, parseContentLength } from '../http/index.ts';
+import {
+  connectionTokens,
+  isCleanFieldValue,
+  isCleanTarget,
+  isToken,
+  isValidHost,
+  knownMethods,
+  parseContentLength,
+} from '../http/index.ts';
 import type { RequestHead } from '../exchange/index.ts';
 import type { Refusal } from './refusal.ts';
 import { refusals } from './refusal.ts';

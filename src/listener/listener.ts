@@ -94,7 +94,7 @@ export class Listener<X extends ListenedExchange> {
           return;
         }
         this.#socket = socket;
-        resolve(this.#uws.us_socket_local_port(socket as never));
+        resolve(this.#uws.us_socket_local_port(socket));
       });
     });
   }

@@ -21,7 +21,11 @@ const require = createRequire(import.meta.url);
 function isUsable(candidate: unknown): candidate is typeof Uws {
   const uws = candidate as Partial<typeof Uws> | null;
   // Some republished builds hide a silent JavaScript fallback; it has no SSLApp.
-  return typeof uws?.App === 'function' && typeof uws.SSLApp === 'function' && typeof uws.us_listen_socket_close === 'function';
+  return (
+    typeof uws?.App === 'function' &&
+    typeof uws.SSLApp === 'function' &&
+    typeof uws.us_listen_socket_close === 'function'
+  );
 }
 
 async function importFrom(specifier: string): Promise<typeof Uws | null> {

@@ -99,7 +99,8 @@ const loadBound = 1.25;
 class ConsistentHash implements Picker {
   choose(view: PoolView, request: PickRequest): number {
     let inflight = 1;
-    for (let turn = 0; turn < view.count; turn++) inflight += view.fleet.inflight(view.endpoints[view.candidates[turn]!]!.slot);
+    for (let turn = 0; turn < view.count; turn++)
+      inflight += view.fleet.inflight(view.endpoints[view.candidates[turn]!]!.slot);
     const bound = Math.ceil((inflight / view.count) * loadBound);
     let best = -1;
     let bestScore = Number.NEGATIVE_INFINITY;

@@ -17,7 +17,11 @@ const errorHeaders = { 'content-type': 'application/json' } as const;
  */
 export function errorBody(path: string, code: CloseCode, type: string, message: string, requestId: string): string {
   if (isAnthropicPath(path)) {
-    return JSON.stringify({ type: 'error', error: { type: anthropicType(closeReasons[code].status), message }, request_id: requestId });
+    return JSON.stringify({
+      type: 'error',
+      error: { type: anthropicType(closeReasons[code].status), message },
+      request_id: requestId,
+    });
   }
   return JSON.stringify({ error: { message, type, param: null, code } });
 }
@@ -82,11 +86,11 @@ export function writeReply(exchange: Exchange, reply: Reply, closes: boolean): v
       if (isToken(name) && isCleanFieldValue(value)) downstream.writeHeader(name, value);
     }
     downstream.writeHeader('x-request-id', exchange.requestId);
-    if (isBodyless) endBodyless(downstream, mayHaveBody ? Buffer.byteLength(reply.body as string) : -1, closes);
+    if (isBodyless) endBodyless(downstream, mayHaveBody ? Buffer.byteLength(reply.body) : -1, closes);
     else downstream.end(reply.body, closes);
   });
   if (isBodyless && closes) downstream.close();
   exchange.isCommitted = true;
   exchange.status = reply.status;
-  exchange.responseBytes = Buffer.byteLength(reply.body as string);
+  exchange.responseBytes = Buffer.byteLength(reply.body);
 }

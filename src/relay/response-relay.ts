@@ -341,7 +341,10 @@ export class ResponseRelay {
     const head = exchange.responseHead;
     downstream.writeStatus(statusLine(head.status));
     const connection = head.get('connection');
-    const nominated = connection === null || connection === 'keep-alive' || connection === 'close' ? null : connectionTokens(connection);
+    const nominated =
+      connection === null || connection === 'keep-alive' || connection === 'close'
+        ? null
+        : connectionTokens(connection);
     for (let index = 0; index < head.count; index++) {
       const name = head.names[index]!;
       if (droppedFields.has(name) || hopByHop.has(name)) continue;

@@ -47,7 +47,9 @@ export class RouteTable {
     this.#byName = byName;
     const defaultIndex = config.defaultPool === null ? undefined : poolIndexes.get(config.defaultPool);
     this.#defaultRoute =
-      defaultIndex === undefined ? null : routeOf(otherModel, [{ poolIndex: defaultIndex, upstreamModel: null, weight: 0 }]);
+      defaultIndex === undefined
+        ? null
+        : routeOf(otherModel, [{ poolIndex: defaultIndex, upstreamModel: null, weight: 0 }]);
   }
 
   /** True when a request's route depends on the model in its body. */

@@ -30,7 +30,8 @@ export class BodyJobs {
       exchange,
       (pieces, range) => this.#workers.countPromptTokens(pieces, range),
       (count: TokenCount | null) => {
-        if (exchange.generation === generation && count !== null && count.tokens >= 0) exchange.promptTokens = count.tokens;
+        if (exchange.generation === generation && count !== null && count.tokens >= 0)
+          exchange.promptTokens = count.tokens;
       },
     );
   }
@@ -49,7 +50,10 @@ export class BodyJobs {
 
   #run<Result>(
     exchange: GatewayExchange,
-    start: (pieces: ReturnType<ShardParts['slabs']['share']>[], range: { start: number; end: number }) => Promise<Result>,
+    start: (
+      pieces: ReturnType<ShardParts['slabs']['share']>[],
+      range: { start: number; end: number },
+    ) => Promise<Result>,
     done: (result: Result) => void,
   ): void {
     const { slabs, leases } = this.#parts;

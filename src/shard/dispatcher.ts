@@ -68,7 +68,8 @@ export class Dispatcher implements UpstreamEvents {
     }
     const head = exchange.responseHead;
     head.status = response.status;
-    head.contentLength = response.bodyKind === BodyKind.length || response.bodyKind === BodyKind.none ? response.contentLength : -1;
+    head.contentLength =
+      response.bodyKind === BodyKind.length || response.bodyKind === BodyKind.none ? response.contentLength : -1;
     for (let index = 0; index < response.headerCount; index++) {
       head.append(response.headerNames[index]!, response.headerValues[index]!);
     }
@@ -90,7 +91,8 @@ export class Dispatcher implements UpstreamEvents {
     exchange.responseDeadlineMs = nowMs + exchange.runtime!.config.timeouts.streamIdleMs;
     const chain = exchange.runtime!.chains[exchange.listenerIndex]!;
     if (chain.watchesResponseChunks) {
-      if (!this.#closer.guardFilters(exchange, (filters) => filters.onResponseChunk(exchange, bytes, start, end))) return;
+      if (!this.#closer.guardFilters(exchange, (filters) => filters.onResponseChunk(exchange, bytes, start, end)))
+        return;
     }
     const eventsBefore = relay.tap.eventCount;
     relay.push(bytes, start, end);
@@ -124,7 +126,11 @@ export class Dispatcher implements UpstreamEvents {
     if (failure === 'connect') {
       const { ejection } = exchange.pool!.config;
       if (fleet.noteConnectFailure(slot, nowMs, ejection)) {
-        this.#state.parts.log('warn', { endpoint: exchange.endpointUrl, pool: exchange.poolName, detail }, 'endpoint ejected');
+        this.#state.parts.log(
+          'warn',
+          { endpoint: exchange.endpointUrl, pool: exchange.poolName, detail },
+          'endpoint ejected',
+        );
       }
     }
     if (failure === 'stale') {
@@ -139,7 +145,11 @@ export class Dispatcher implements UpstreamEvents {
     const cause = failure === 'connect' ? 'connect' : 'reset';
     // A kept-alive connection may end just as it is used again; that says nothing about the endpoint.
     const blamesEndpoint = !(failure === 'reset' && wasReused);
-    if (failure !== 'invalid' && exchange.pool!.retryCauses.has(cause) && this.#mayRetry(exchange, cause, blamesEndpoint)) {
+    if (
+      failure !== 'invalid' &&
+      exchange.pool!.retryCauses.has(cause) &&
+      this.#mayRetry(exchange, cause, blamesEndpoint)
+    ) {
       this.#retry(exchange, cause, blamesEndpoint);
       return;
     }
@@ -278,7 +288,8 @@ export class Dispatcher implements UpstreamEvents {
     const { targets } = exchange.route!;
     const isLastTarget = (exchange.triedTargets | (1 << exchange.targetIndex)) === (1 << targets.length) - 1;
     const pool = exchange.pool!;
-    const isPoolSpent = exchange.poolAttempts > pool.config.retries.attempts || (blamesEndpoint && !hasUntried(exchange, pool));
+    const isPoolSpent =
+      exchange.poolAttempts > pool.config.retries.attempts || (blamesEndpoint && !hasUntried(exchange, pool));
     if (isLastTarget && isPoolSpent) return false;
     if (exchange.body.isWhole) return true;
     this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, cause]), 1);
@@ -322,7 +333,9 @@ export class Dispatcher implements UpstreamEvents {
 }
 
 function hasUntried(exchange: GatewayExchange, pool: PoolRuntime): boolean {
-  return pool.endpoints.some((_, index) => index !== exchange.endpointIndex && (index >= 32 || (exchange.triedSet & (1 << index)) === 0));
+  return pool.endpoints.some(
+    (_, index) => index !== exchange.endpointIndex && (index >= 32 || (exchange.triedSet & (1 << index)) === 0),
+  );
 }
 
 function tokensToReserve(exchange: GatewayExchange): number {
@@ -336,7 +349,11 @@ function tokensToReserve(exchange: GatewayExchange): number {
 function hashKeyOf(exchange: GatewayExchange, pool: PoolRuntime): number {
   for (const source of pool.config.hashOn) {
     const value =
-      source.source === 'header' ? exchange.head.get(source.name) : source.name === 'user' ? exchange.facts.user : exchange.facts.model;
+      source.source === 'header'
+        ? exchange.head.get(source.name)
+        : source.name === 'user'
+          ? exchange.facts.user
+          : exchange.facts.model;
     if (value !== null && value !== '') return hashText(value);
   }
   return hashText(exchange.head.path);

@@ -180,7 +180,10 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       }
       return;
     }
-    const wantsWhole = runtime!.config.limits.jsonCheck === 'full' || chain.needsWholeBody || runtime!.pools.some((pool) => pool.hashesBody);
+    const wantsWhole =
+      runtime!.config.limits.jsonCheck === 'full' ||
+      chain.needsWholeBody ||
+      runtime!.pools.some((pool) => pool.hashesBody);
     if (routes.needsModel) {
       exchange.bodyLook = isMultipart ? BodyLook.multipart : wantsWhole ? BodyLook.strictWhole : BodyLook.strict;
     } else if (!isMultipart) {
@@ -197,7 +200,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     const { body } = exchange;
     let expected = Math.max(0, expectedBytes);
     let { slabCount } = body;
-    for (let from = 0; from < bytes.length && exchange.phase !== Phase.answering; ) {
+    for (let from = 0; from < bytes.length && exchange.phase !== Phase.answering;) {
       if (body.makeRoom(slabs, expected, false) === 0) {
         // These bytes are here; the next ones can wait.
         this.#dispatcher.giveUpReplay(exchange);
@@ -240,7 +243,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
         takeFacts(facts, scanner);
         this.#state.giveScanner(exchange);
         const { promptTokens } = exchange.runtime!.config.accounting;
-        if (promptTokens === 'exact' && scan === ScanState.complete && exchange.body.isWhole) this.#bodyJobs.countPrompt(exchange);
+        if (promptTokens === 'exact' && scan === ScanState.complete && exchange.body.isWhole)
+          this.#bodyJobs.countPrompt(exchange);
       }
     }
     facts.isComplete = isLast;
@@ -262,7 +266,12 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     this.#bodyJobs.checkJson(exchange, (check) => {
       if (check === null) this.#closer.fail(exchange, 'saturated', 'The gateway cannot check the request body now.');
       else if (check.ok) this.#route(exchange);
-      else this.#closer.fail(exchange, 'body_invalid', `The request body is not valid JSON (${check.problem}, byte ${check.position}).`);
+      else
+        this.#closer.fail(
+          exchange,
+          'body_invalid',
+          `The request body is not valid JSON (${check.problem}, byte ${check.position}).`,
+        );
     });
     return false;
   }

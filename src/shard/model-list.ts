@@ -14,7 +14,9 @@ export function modelList(path: string, names: readonly string[]): Answer | null
     return { status: 200, headers, body: JSON.stringify({ object: 'list', data: names.map(modelObject) }) };
   }
   const name = decoded(path.slice('/v1/models/'.length));
-  return name !== null && names.includes(name) ? { status: 200, headers, body: JSON.stringify(modelObject(name)) } : null;
+  return name !== null && names.includes(name)
+    ? { status: 200, headers, body: JSON.stringify(modelObject(name)) }
+    : null;
 }
 
 /** Null when the percent-encoding is no UTF-8. */

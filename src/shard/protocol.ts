@@ -40,7 +40,12 @@ export type ShardToControl =
   | { readonly kind: 'loaded'; readonly uws: string }
   | { readonly kind: 'listening'; readonly ports: ListenPorts }
   /** The shard cannot start (`phase: start | listen`) or refused a snapshot (`phase: snapshot`; the old one stays). */
-  | { readonly kind: 'failed'; readonly phase: 'start' | 'listen' | 'snapshot'; readonly message: string; readonly version?: number }
+  | {
+      readonly kind: 'failed';
+      readonly phase: 'start' | 'listen' | 'snapshot';
+      readonly message: string;
+      readonly version?: number;
+    }
   | { readonly kind: 'applied'; readonly version: number }
   /** No exchange is left after a drain was asked for. */
   | { readonly kind: 'drained' }

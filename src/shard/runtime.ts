@@ -3,7 +3,12 @@ import type { Config, EndpointConfig, PoolConfig } from '../config/index.ts';
 import { compileChain, type FilterChain, type FilterContext } from '../filters/index.ts';
 import { makePicker, type Picker, type PickerContext, PoolView } from '../pick/index.ts';
 import { RouteTable } from '../route/index.ts';
-import { credentialLines, type EndpointAddress, type EndpointSettings, type UpstreamEndpoint } from '../upstream/index.ts';
+import {
+  credentialLines,
+  type EndpointAddress,
+  type EndpointSettings,
+  type UpstreamEndpoint,
+} from '../upstream/index.ts';
 import type { EndpointRegistry } from './endpoint-registry.ts';
 import type { Snapshot } from './protocol.ts';
 import type { WaitingRoom } from './waiting-room.ts';
@@ -48,12 +53,18 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       compileChain(listener.filterChains, config.filterChains, context.filterContext(index)),
     ),
   );
-  const authorities = config.pools.map((pool) => (pool.tls.caPath === null ? null : readFileSync(pool.tls.caPath, 'utf8')));
+  const authorities = config.pools.map((pool) =>
+    pool.tls.caPath === null ? null : readFileSync(pool.tls.caPath, 'utf8'),
+  );
   // Nothing below can fail, so the registry is only touched for a configuration that will be used.
   const pools = config.pools.map((pool, poolIndex): PoolRuntime => {
     const slots = snapshot.endpointSlots[poolIndex]!;
     const endpoints = pool.endpoints.map((endpoint, index) =>
-      context.registry.obtain(slots[index]!, addressOf(pool, endpoint, authorities[poolIndex]!), settingsOf(pool, endpoint)),
+      context.registry.obtain(
+        slots[index]!,
+        addressOf(pool, endpoint, authorities[poolIndex]!),
+        settingsOf(pool, endpoint),
+      ),
     );
     const pickable = pool.endpoints.map(({ url, weight }, index) => ({ url, weight, slot: slots[index]! }));
     return {

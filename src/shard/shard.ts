@@ -137,7 +137,9 @@ export class Shard {
     this.#closer = new Closer(this.state);
     const dispatcher = new Dispatcher(this.state, this.#closer, series);
     const bodyJobs = new BodyJobs(this.#workers, made.parts);
-    const intake = new Intake(this.state, this.#closer, dispatcher, bodyJobs, (delta) => series.add(connections, delta));
+    const intake = new Intake(this.state, this.#closer, dispatcher, bodyJobs, (delta) =>
+      series.add(connections, delta),
+    );
     this.#sweeper = new Sweeper(this.state, this.#closer, dispatcher, intake);
     this.#listeners = init.snapshot.config.listeners.map(
       (listener, listenerIndex) =>
@@ -164,7 +166,8 @@ export class Shard {
   async listen(ports: ListenPorts): Promise<ListenPorts> {
     this.#timer ??= setInterval(this.#onTimer, sweepPeriodMs);
     const bound: number[] = [];
-    for (let index = 0; index < this.#listeners.length; index++) bound.push(await this.#listeners[index]!.listen(ports[index]!));
+    for (let index = 0; index < this.#listeners.length; index++)
+      bound.push(await this.#listeners[index]!.listen(ports[index]!));
     return bound;
   }
 
@@ -172,7 +175,8 @@ export class Shard {
   async apply(snapshot: Snapshot): Promise<void> {
     const runtime = await compileRuntime(snapshot, this.#runtimeContext);
     this.state.runtime = runtime;
-    for (let index = 0; index < this.#listeners.length; index++) this.#listeners[index]!.setLimits(guardLimits(snapshot, index));
+    for (let index = 0; index < this.#listeners.length; index++)
+      this.#listeners[index]!.setLimits(guardLimits(snapshot, index));
   }
 
   /** Stops accepting and resolves when the last exchange has ended; those that outlive `drainMs` are cut. */
@@ -252,7 +256,8 @@ export class Shard {
 
   #cutAll(): void {
     this.state.parts.clock.refresh();
-    for (const exchange of [...this.state.open]) this.#closer.fail(exchange, 'draining', 'The gateway is shutting down.');
+    for (const exchange of this.state.open.slice())
+      this.#closer.fail(exchange, 'draining', 'The gateway is shutting down.');
   }
 }
 
@@ -277,7 +282,12 @@ function remoteAddressOf(exchange: FilteredExchange, readsProxyProtocol: boolean
   const named = readsProxyProtocol ? Buffer.from(downstream.getProxiedRemoteAddressAsText()).toString('latin1') : '';
   const text = named === '' ? Buffer.from(downstream.getRemoteAddressAsText()).toString('latin1') : named;
   // IPv4 in its IPv6 form, as a dual-stack socket reports it.
-  return text.replace(/^0000:0000:0000:0000:0000:ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/, (_, ...parts: string[]) =>
-    parts.slice(0, 4).map((part) => parseInt(part, 16)).join('.'),
+  return text.replace(
+    /^0000:0000:0000:0000:0000:ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/,
+    (_, ...parts: string[]) =>
+      parts
+        .slice(0, 4)
+        .map((part) => parseInt(part, 16))
+        .join('.'),
   );
 }

@@ -285,7 +285,8 @@ export class UpstreamConnection implements ResponseSink {
 
   readonly #onClose = (): void => {
     if (this.#state === ConnectionState.closed) return;
-    const failure = this.#state === ConnectionState.connecting ? 'connect' : this.#isHeadSeen ? 'truncated' : this.#early();
+    const failure =
+      this.#state === ConnectionState.connecting ? 'connect' : this.#isHeadSeen ? 'truncated' : this.#early();
     this.#fail(failure, this.#errorCode === '' ? 'connection closed' : this.#errorCode);
   };
 

@@ -5,6 +5,7 @@ import type { RequestHead } from '../exchange/index.ts';
  * The head of the request as the endpoint gets it, rebuilt from the fields the guard accepted:
  * - hop-by-hop fields and those Connection names stay behind (RFC 9110 section 7.6.1), framing is written anew;
  * - `host` is the endpoint's, `via` is appended, `x-request-id` is ours;
+ * - what a client says about where it comes from stays behind unless the `forwarded_headers` filter is on;
  * - a client's credentials stay behind unless the pool passes them on.
  */
 export interface UpstreamHeadOptions {
@@ -19,6 +20,13 @@ export interface UpstreamHeadOptions {
 
 /** Written by us or meaningless upstream. */
 const ownFields: ReadonlySet<string> = new Set(['host', 'content-length', 'expect', 'via', 'x-request-id']);
+const forwardedFields: ReadonlySet<string> = new Set([
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-real-ip',
+]);
 const credentialFields: ReadonlySet<string> = new Set(['authorization', 'x-api-key', 'x-goog-api-key', 'api-key']);
 
 /** `bodyBytes`: length of the body as sent upstream, -1 = it goes chunked, 0 with `hasBody` false = no body. */
@@ -36,6 +44,7 @@ export function writeRequestHead(
     const name = head.names[index]!;
     if (name === 'via') via += `${head.values[index]!}, `;
     if (ownFields.has(name) || hopByHop.has(name)) continue;
+    if (!head.sendsForwarded && forwardedFields.has(name)) continue;
     if (!options.passesAuthorization && credentialFields.has(name)) continue;
     if (nominated !== null && nominated.includes(name)) continue;
     text += `${name}: ${head.values[index]!}\r\n`;

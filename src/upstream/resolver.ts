@@ -16,7 +16,10 @@ interface Entry {
   readonly waiting: ((error: NodeJS.ErrnoException | null) => void)[];
 }
 
-type Lookup = (host: string, done: (error: NodeJS.ErrnoException | null, addresses: readonly LookupAddress[]) => void) => void;
+type Lookup = (
+  host: string,
+  done: (error: NodeJS.ErrnoException | null, addresses: readonly LookupAddress[]) => void,
+) => void;
 
 function askSystem(host: string, done: Parameters<Lookup>[1]): void {
   systemLookup(host, { all: true }, (error, addresses) => done(error, addresses ?? []));

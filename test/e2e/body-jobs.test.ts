@@ -31,7 +31,11 @@ afterAll(async () => {
 });
 
 function send(body: string): Promise<Response> {
-  return fetch(`${gateway.url}/v1/chat/completions`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+  return fetch(`${gateway.url}/v1/chat/completions`, {
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/json' },
+  });
 }
 
 async function outstanding(): Promise<number> {
@@ -40,7 +44,9 @@ async function outstanding(): Promise<number> {
 }
 
 test('body jobs: when a 3 MB body is valid, it passes, and the count and its slabs come back', async () => {
-  const response = await send(JSON.stringify({ messages: [{ role: 'user', content: 'word '.repeat(600_000) }], model: 'm' }));
+  const response = await send(
+    JSON.stringify({ messages: [{ role: 'user', content: 'word '.repeat(600_000) }], model: 'm' }),
+  );
   expect(response.status).toBe(200);
   await expect.poll(outstanding, { timeout: 15_000 }).toBe(0);
   const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();

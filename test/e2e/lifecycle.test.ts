@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
-import { Agent, createServer, request as httpRequest, type Server, type ServerResponse } from 'node:http';
+import { type Agent, createServer, request as httpRequest, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -84,7 +84,14 @@ test('process: when SIGTERM comes with a stream open, the stream ends whole, new
   const stream = await open(`${gateway.url}/hold`);
   gateway.process.kill('SIGTERM');
   await expect.poll(async () => (await fetch(`${gateway.adminUrl}/ready`)).status).toBe(503);
-  await expect.poll(() => get(`${gateway.url}/x`).then(() => 'served', () => 'refused')).toBe('refused');
+  await expect
+    .poll(() =>
+      get(`${gateway.url}/x`).then(
+        () => 'served',
+        () => 'refused',
+      ),
+    )
+    .toBe('refused');
   expect(gateway.process.exitCode).toBeNull();
   for (const response of held) response.end('data: rest\n\n');
   expect(await stream.body).toBe('data: begun\n\ndata: rest\n\n');
@@ -130,52 +137,70 @@ test('process: when a reload brings a bad file, 422 names the problem and nothin
   const gateway = await start(pool());
   const before = await gateway.admin<{ config_version: number }>('/status');
   await writeFile(gateway.configPath, `${await readFile(gateway.configPath, 'utf8')}polls: []\n`);
-  const response = await fetch(`${gateway.adminUrl}/reload`, { method: 'POST', headers: { 'content-type': 'application/json' } });
+  const response = await fetch(`${gateway.adminUrl}/reload`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+  });
   expect(response.status).toBe(422);
   expect(await response.text()).toContain('did you mean pools?');
   expect((await get(`${gateway.url}/x`)).status).toBe(200);
   expect((await gateway.admin<{ config_version: number }>('/status')).config_version).toBe(before.config_version);
 });
 
-test('process: when a second process takes the port over, requests go on and none fails', { timeout: 30_000 }, async () => {
-  const old = await start(`${pool()}timeouts: { drain_ms: 5s }\n`);
-  const port = Number(new URL(old.url).port);
-  let isOver = false;
-  let served = 0;
-  const failures: string[] = [];
-  const client = async (): Promise<void> => {
-    while (!isOver) {
-      const answer = await get(`${old.url}/x`).catch((error: Error) => error);
-      if (answer instanceof Error) failures.push(answer.message);
-      else if (answer.status !== 200) failures.push(String(answer.status));
-      served++;
-    }
-  };
-  const clients = Array.from({ length: 4 }, client);
-  await start(pool(), { port });
-  old.process.kill('SIGTERM');
-  await once(old.process, 'exit');
-  const servedBefore = served;
-  await expect.poll(() => served).toBeGreaterThan(servedBefore + 50);
-  isOver = true;
-  await Promise.all(clients);
-  // A connection may sit in the old listener's accept queue when it closes; net.ipv4.tcp_migrate_req=1 moves those.
-  expect(failures.filter((message) => !/ECONNRESET|socket hang up/.test(message))).toEqual([]);
-  expect(failures.length).toBeLessThanOrEqual(2);
-});
+test(
+  'process: when a second process takes the port over, requests go on and none fails',
+  { timeout: 30_000 },
+  async () => {
+    const old = await start(`${pool()}timeouts: { drain_ms: 5s }\n`);
+    const port = Number(new URL(old.url).port);
+    let isOver = false;
+    let served = 0;
+    const failures: string[] = [];
+    const client = async (): Promise<void> => {
+      while (!isOver) {
+        const answer = await get(`${old.url}/x`).catch((error: Error) => error);
+        if (answer instanceof Error) failures.push(answer.message);
+        else if (answer.status !== 200) failures.push(String(answer.status));
+        served++;
+      }
+    };
+    const clients = Array.from({ length: 4 }, client);
+    await start(pool(), { port });
+    old.process.kill('SIGTERM');
+    await once(old.process, 'exit');
+    const servedBefore = served;
+    await expect.poll(() => served).toBeGreaterThan(servedBefore + 50);
+    isOver = true;
+    await Promise.all(clients);
+    // A connection may sit in the old listener's accept queue when it closes; net.ipv4.tcp_migrate_req=1 moves those.
+    expect(failures.filter((message) => !/ECONNRESET|socket hang up/.test(message))).toEqual([]);
+    expect(failures.length).toBeLessThanOrEqual(2);
+  },
+);
 
-test('process: when the gateway process is aborted, the supervisor has it serving again', { timeout: 30_000 }, async () => {
-  const gateway = await start(pool());
-  expect((await get(`${gateway.url}/x`)).status).toBe(200);
-  process.kill(gateway.pid, 'SIGABRT');
-  const abortedMs = performance.now();
-  await expect
-    .poll(() => get(`${gateway.url}/x`).then((answer) => answer.status, () => 0), { timeout: 10_000, interval: 20 })
-    .toBe(200);
-  console.log(`restart after SIGABRT: ${Math.round(performance.now() - abortedMs)} ms to the first answer`);
-  const page = await gateway.admin<{ pid: number }>('/ready');
-  expect(page.pid).not.toBe(gateway.pid);
-});
+test(
+  'process: when the gateway process is aborted, the supervisor has it serving again',
+  { timeout: 30_000 },
+  async () => {
+    const gateway = await start(pool());
+    expect((await get(`${gateway.url}/x`)).status).toBe(200);
+    process.kill(gateway.pid, 'SIGABRT');
+    const abortedMs = performance.now();
+    await expect
+      .poll(
+        () =>
+          get(`${gateway.url}/x`).then(
+            (answer) => answer.status,
+            () => 0,
+          ),
+        { timeout: 10_000, interval: 20 },
+      )
+      .toBe(200);
+    console.log(`restart after SIGABRT: ${Math.round(performance.now() - abortedMs)} ms to the first answer`);
+    const page = await gateway.admin<{ pid: number }>('/ready');
+    expect(page.pid).not.toBe(gateway.pid);
+  },
+);
 
 test('process: when the port belongs to somebody else, exit is 2; when the file is bad, exit is 1', async () => {
   const gateway = await start(pool());
@@ -184,19 +209,28 @@ test('process: when the port belongs to somebody else, exit is 2; when the file 
   const { port } = taken.address() as AddressInfo;
   const text = await readFile(gateway.configPath, 'utf8');
   const path = `${gateway.configPath}.other`;
-  await writeFile(path, text.replace(/127\.0\.0\.1:\d+" }\]/, `127.0.0.1:${port}" }]`).replace(/admin: .*/, 'admin: { address: "127.0.0.1:0" }'));
+  await writeFile(
+    path,
+    text
+      .replace(/127\.0\.0\.1:\d+" }\]/, `127.0.0.1:${port}" }]`)
+      .replace(/admin: .*/, 'admin: { address: "127.0.0.1:0" }'),
+  );
   await expect(run(process.execPath, [cli, 'run', '-c', path], { timeout: 15_000 })).rejects.toMatchObject({ code: 2 });
   await writeFile(path, 'listeners: []\n');
   await expect(run(process.execPath, [cli, 'run', '-c', path], { timeout: 15_000 })).rejects.toMatchObject({ code: 1 });
   taken.close();
 });
 
-test('process: when two shards run, both serve, and every shard sees an endpoint leave at once', { timeout: 30_000 }, async () => {
-  const gateway = await start(`runtime: { shards: 2 }\n${pool()}`);
-  await Promise.all(Array.from({ length: 64 }, () => get(`${gateway.url}/x`)));
-  const status = await gateway.admin<{ shards: { connections: number }[] }>('/status');
-  expect(status.shards).toHaveLength(2);
-  const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
-  const served = Number(/penstock_requests_total\{[^}]*reason="done"[^}]*\} (\d+)/.exec(metrics)?.[1]);
-  expect(served).toBe(64);
-});
+test(
+  'process: when two shards run, both serve, and every shard sees an endpoint leave at once',
+  { timeout: 30_000 },
+  async () => {
+    const gateway = await start(`runtime: { shards: 2 }\n${pool()}`);
+    await Promise.all(Array.from({ length: 64 }, () => get(`${gateway.url}/x`)));
+    const status = await gateway.admin<{ shards: { connections: number }[] }>('/status');
+    expect(status.shards).toHaveLength(2);
+    const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+    const served = Number(/penstock_requests_total\{[^}]*reason="done"[^}]*\} (\d+)/.exec(metrics)?.[1]);
+    expect(served).toBe(64);
+  },
+);

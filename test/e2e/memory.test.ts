@@ -41,7 +41,10 @@ async function residentBytes(): Promise<number> {
 
 async function bufferedBytes(): Promise<number> {
   const text = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
-  return [...text.matchAll(/^penstock_buffered_bytes\{[^}]*\} (\d+)/gm)].reduce((sum, match) => sum + Number(match[1]), 0);
+  return [...text.matchAll(/^penstock_buffered_bytes\{[^}]*\} (\d+)/gm)].reduce(
+    (sum, match) => sum + Number(match[1]),
+    0,
+  );
 }
 
 /** Sends all of a 3 MB body but its last byte, with the model at the end: the gateway has to hold all of it. */
@@ -69,31 +72,43 @@ function finish(socket: Socket): Promise<string> {
   });
 }
 
-test('memory: when 64 clients upload 3 MB each, RSS grows by no more than 1.3 times their bytes', { timeout: 60_000 }, async () => {
-  const before = await residentBytes();
-  const sockets = await Promise.all(Array.from({ length: clientCount }, uploadAlmost));
-  await expect.poll(bufferedBytes, { timeout: 10_000 }).toBeGreaterThanOrEqual(clientCount * (bodyBytes - MiB / 2));
-  const grown = (await residentBytes()) - before;
-  expect(grown / MiB).toBeLessThan((1.3 * clientCount * bodyBytes + fixedBytes) / MiB);
-  expect(await Promise.all(sockets.map(finish))).toEqual(sockets.map(() => 'HTTP/1.1 200 OK'));
-  await expect.poll(bufferedBytes, { timeout: 10_000 }).toBe(0);
-});
+test(
+  'memory: when 64 clients upload 3 MB each, RSS grows by no more than 1.3 times their bytes',
+  { timeout: 60_000 },
+  async () => {
+    const before = await residentBytes();
+    const sockets = await Promise.all(Array.from({ length: clientCount }, uploadAlmost));
+    await expect.poll(bufferedBytes, { timeout: 10_000 }).toBeGreaterThanOrEqual(clientCount * (bodyBytes - MiB / 2));
+    const grown = (await residentBytes()) - before;
+    expect(grown / MiB).toBeLessThan((1.3 * clientCount * bodyBytes + fixedBytes) / MiB);
+    expect(await Promise.all(sockets.map(finish))).toEqual(sockets.map(() => 'HTTP/1.1 200 OK'));
+    await expect.poll(bufferedBytes, { timeout: 10_000 }).toBe(0);
+  },
+);
 
-test('memory: when 10 000 further requests have passed, RSS is within 10 % of where it settled', { timeout: 120_000 }, async () => {
-  const body = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'x'.repeat(3000) }] });
-  const run = async (count: number): Promise<void> => {
-    let left = count;
-    const client = async (): Promise<void> => {
-      while (left-- > 0) {
-        const response = await fetch(`${gateway.url}/v1/chat/completions`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
-        expect(response.status).toBe(200);
-        await response.arrayBuffer();
-      }
+test(
+  'memory: when 10 000 further requests have passed, RSS is within 10 % of where it settled',
+  { timeout: 120_000 },
+  async () => {
+    const body = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'x'.repeat(3000) }] });
+    const run = async (count: number): Promise<void> => {
+      let left = count;
+      const client = async (): Promise<void> => {
+        while (left-- > 0) {
+          const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+            method: 'POST',
+            body,
+            headers: { 'content-type': 'application/json' },
+          });
+          expect(response.status).toBe(200);
+          await response.arrayBuffer();
+        }
+      };
+      await Promise.all(Array.from({ length: 16 }, client));
     };
-    await Promise.all(Array.from({ length: 16 }, client));
-  };
-  await run(5000);
-  const settled = await residentBytes();
-  await run(10_000);
-  expect((await residentBytes()) / settled).toBeLessThan(1.1);
-});
+    await run(5000);
+    const settled = await residentBytes();
+    await run(10_000);
+    expect((await residentBytes()) / settled).toBeLessThan(1.1);
+  },
+);

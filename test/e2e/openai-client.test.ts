@@ -18,9 +18,13 @@ async function startDemo(): Promise<void> {
   const port = await freePort();
   const adminPort = await freePort();
   const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
-  demo = spawn(process.execPath, [cli, 'demo', '--port', String(port), '--admin-port', String(adminPort), '--speed', '20'], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  demo = spawn(
+    process.execPath,
+    [cli, 'demo', '--port', String(port), '--admin-port', String(adminPort), '--speed', '20'],
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  );
   adminUrl = `http://127.0.0.1:${adminPort}`;
   client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: 'sk-any', maxRetries: 0, timeout: 15_000 });
   for (;;) {
@@ -42,7 +46,11 @@ afterAll(async () => {
 });
 
 test('openai client: when a chat completion is asked for, it is parsed whole, with usage', async () => {
-  const completion = await client.chat.completions.create({ model, max_tokens: 12, messages: [{ role: 'user', content: 'Hello.' }] });
+  const completion = await client.chat.completions.create({
+    model,
+    max_tokens: 12,
+    messages: [{ role: 'user', content: 'Hello.' }],
+  });
   expect(completion.object).toBe('chat.completion');
   expect(completion.choices[0]?.message.content?.length).toBeGreaterThan(0);
   expect(completion.usage?.completion_tokens).toBe(12);
@@ -74,7 +82,10 @@ test('openai client: when a tool is required, the call arrives with JSON argumen
     model,
     messages: [{ role: 'user', content: 'What is the weather in Bergen?' }],
     tools: [
-      { type: 'function', function: { name: 'weather', parameters: { type: 'object', properties: { city: { type: 'string' } } } } },
+      {
+        type: 'function',
+        function: { name: 'weather', parameters: { type: 'object', properties: { city: { type: 'string' } } } },
+      },
     ],
     tool_choice: 'required',
   });
@@ -105,12 +116,19 @@ test('openai client: when an unknown model is asked for with a default pool, the
 });
 
 test('openai client: when a stream is aborted, the gateway holds nothing of it', async () => {
-  const stream = await client.chat.completions.create({ model, stream: true, max_tokens: 4000, messages: [{ role: 'user', content: 'Long.' }] });
+  const stream = await client.chat.completions.create({
+    model,
+    stream: true,
+    max_tokens: 4000,
+    messages: [{ role: 'user', content: 'Long.' }],
+  });
   for await (const _ of stream) break; // The iterator aborts the request.
   stream.controller.abort();
   await expect
     .poll(async () => {
-      const { outstanding } = (await (await fetch(`${adminUrl}/leases`)).json()) as { outstanding: Record<string, number> };
+      const { outstanding } = (await (await fetch(`${adminUrl}/leases`)).json()) as {
+        outstanding: Record<string, number>;
+      };
       return Object.values(outstanding).reduce((sum, count) => sum + count, 0);
     })
     .toBe(0);

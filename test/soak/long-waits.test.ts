@@ -59,8 +59,12 @@ test.concurrent('relay: when the first token takes 65 s, it arrives', { timeout:
   expect(await response.text()).toBe('data: late\n\ndata: [DONE]\n\n');
 });
 
-test.concurrent('relay: when a stream of 3 minutes is silent for 20 s at a time, every event arrives', { timeout: 260_000 }, async () => {
-  const response = await ask('gaps');
-  const events = (await response.text()).split('\n\n').filter((event) => event !== '');
-  expect(events).toEqual([...Array.from({ length: 10 }, (_, event) => `data: ${event}`), 'data: [DONE]']);
-});
+test.concurrent(
+  'relay: when a stream of 3 minutes is silent for 20 s at a time, every event arrives',
+  { timeout: 260_000 },
+  async () => {
+    const response = await ask('gaps');
+    const events = (await response.text()).split('\n\n').filter((event) => event !== '');
+    expect(events).toEqual([...Array.from({ length: 10 }, (_, event) => `data: ${event}`), 'data: [DONE]']);
+  },
+);
