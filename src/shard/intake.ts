@@ -12,6 +12,11 @@ import type { ShardState } from './shard-state.ts';
 
 /** Free budget below which intake pauses: what one read of the library may bring. */
 const headroomBytes = 512 * 1024;
+/** How far bytes that arrive after a pause may go beyond the budget before uploads are refused. */
+function overdraftBytesMax(budgetBytes: number): number {
+  return Math.max(16 * 1024 * 1024, budgetBytes / 4);
+}
+
 /** A client is kept paused for memory this long at the most; the library does not see it leave meanwhile. */
 export const pausedMsMax = 5000;
 
@@ -196,13 +201,18 @@ export class Intake implements ListenerEvents<GatewayExchange> {
 
   /** Copies a piece into slabs and scans it there. */
   #keep(exchange: GatewayExchange, bytes: Uint8Array, expectedBytes: number, isLast: boolean): void {
-    const { slabs, leases } = this.#state.parts;
+    const { slabs, leases, budget } = this.#state.parts;
     const { body } = exchange;
     let expected = Math.max(0, expectedBytes);
     let { slabCount } = body;
     for (let from = 0; from < bytes.length && exchange.phase !== Phase.answering;) {
       if (body.makeRoom(slabs, expected, false) === 0) {
-        // These bytes are here; the next ones can wait.
+        // These bytes are here; the next ones can wait. But a pause does not stop what the kernel has received already,
+        // up to some MB a connection, so many paused clients together still need an end.
+        if (budget.used() > budget.max + overdraftBytesMax(budget.max)) {
+          this.#closer.fail(exchange, 'saturated', 'The gateway holds as many request bytes as it may.');
+          return;
+        }
         this.#dispatcher.giveUpReplay(exchange);
         if (!isLast) this.#pause(exchange);
         body.makeRoom(slabs, expected, true);

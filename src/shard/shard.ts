@@ -23,6 +23,12 @@ import { WaitingRoom } from './waiting-room.ts';
 /** Slab memory unused for a while goes back to the system at this period. */
 const trimPeriodMs = 5000;
 
+/**
+ * A drain ends when nothing was open for this long. A client between two requests on a kept-alive connection is told to
+ * close it with its next answer, instead of losing that request to a closed connection.
+ */
+const quietMs = 300;
+
 export interface ShardOptions {
   /** Receives batches of complete log lines. */
   readonly onLog: (lines: string) => void;
@@ -53,6 +59,8 @@ export class Shard {
   #lastSweepMs: number;
   #lastTrimMs: number;
   #onDrained: (() => void) | null = null;
+  /** When an exchange was last seen open. */
+  #busyMs = 0;
   readonly uwsBuild: string;
 
   /** Loads the acceptor and compiles the first configuration. Rejects with what is wrong with either. */
@@ -185,13 +193,12 @@ export class Shard {
     // A few turns for connections the kernel has accepted already (HOTPATH section 1.2).
     for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
     for (const listener of this.#listeners) listener.stopAccepting();
-    if (this.state.open.length > 0) {
-      const timer = setTimeout(() => this.#cutAll(), drainMs);
-      await new Promise<void>((resolve) => {
-        this.#onDrained = resolve;
-      });
-      clearTimeout(timer);
-    }
+    const timer = setTimeout(() => this.#cutAll(), drainMs);
+    await new Promise<void>((resolve) => {
+      this.#busyMs = this.state.parts.clock.refresh();
+      this.#onDrained = resolve;
+    });
+    clearTimeout(timer);
     this.#logPipe.flush();
   }
 
@@ -248,7 +255,8 @@ export class Shard {
       this.#lastTrimMs = nowMs;
       slabs.trim();
     }
-    if (this.#onDrained !== null && this.state.open.length === 0) {
+    if (this.state.open.length > 0) this.#busyMs = nowMs;
+    if (this.#onDrained !== null && nowMs - this.#busyMs >= quietMs) {
       this.#onDrained();
       this.#onDrained = null;
     }

@@ -221,16 +221,24 @@ test('process: when the port belongs to somebody else, exit is 2; when the file 
   taken.close();
 });
 
-test(
-  'process: when two shards run, both serve, and every shard sees an endpoint leave at once',
-  { timeout: 30_000 },
-  async () => {
-    const gateway = await start(`runtime: { shards: 2 }\n${pool()}`);
-    await Promise.all(Array.from({ length: 64 }, () => get(`${gateway.url}/x`)));
-    const status = await gateway.admin<{ shards: { connections: number }[] }>('/status');
-    expect(status.shards).toHaveLength(2);
-    const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
-    const served = Number(/penstock_requests_total\{[^}]*reason="done"[^}]*\} (\d+)/.exec(metrics)?.[1]);
-    expect(served).toBe(64);
-  },
-);
+test('process: when two shards run, both serve, and both see an endpoint leave', { timeout: 30_000 }, async () => {
+  const own = createServer((_request, response) => response.end('ok'));
+  await new Promise<void>((resolve) => own.listen(0, '127.0.0.1', resolve));
+  const { port } = own.address() as AddressInfo;
+  const gateway = await start(
+    `runtime: { shards: 2 }\npools: [{ name: only, engine: none, picker: least_load, health: { path: /h, interval_ms: 100ms, unhealthy_after: 1 }, endpoints: [{ url: "http://127.0.0.1:${port}" }] }]\n`,
+  );
+  const statuses = async (): Promise<number[]> => {
+    const answers = await Promise.all(Array.from({ length: 64 }, () => get(`${gateway.url}/x`)));
+    return [...new Set(answers.map(({ status }) => status))];
+  };
+  expect(await statuses()).toEqual([200]);
+  const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+  expect(metrics).toMatch(/penstock_requests_total\{[^}]*reason="done"[^}]*\} 64/);
+  expect((await gateway.admin<{ shards: object[] }>('/status')).shards).toHaveLength(2);
+  own.close();
+  own.closeAllConnections();
+  await expect.poll(async () => (await fetch(`${gateway.adminUrl}/ready`)).status).toBe(503);
+  // 64 connections are spread over both shards by the kernel; neither may still try.
+  expect(await statuses()).toEqual([503]);
+});

@@ -64,20 +64,27 @@ export class ExitError extends Error {
   }
 }
 
+export interface GatewayOptions {
+  readonly port?: number;
+  /** The listener's `tls` section. */
+  readonly tls?: string;
+}
+
 /** `yaml`: everything but listeners and admin. `shards` is part of it when it matters. */
-export function startGateway(yaml: string, options: { readonly port?: number } = {}): Promise<RunningGateway> {
+export function startGateway(yaml: string, options: GatewayOptions = {}): Promise<RunningGateway> {
   return untilBound(() => startOnce(yaml, options));
 }
 
-async function startOnce(yaml: string, options: { readonly port?: number }): Promise<RunningGateway> {
+async function startOnce(yaml: string, options: GatewayOptions): Promise<RunningGateway> {
   const folder = await mkdtemp(join(tmpdir(), 'penstock-test-'));
   const port = options.port ?? (await freePort());
   const adminPort = await freePort();
   const configPath = join(folder, 'gateway.yaml');
   const runtime = yaml.includes('runtime:') ? '' : 'runtime: { shards: 1 }\n';
+  const tls = options.tls === undefined ? '' : `, tls: ${options.tls}`;
   await writeFile(
     configPath,
-    `listeners: [{ name: public, address: "127.0.0.1:${port}" }]\nadmin: { address: "127.0.0.1:${adminPort}" }\n${runtime}${yaml}`,
+    `listeners: [{ name: public, address: "127.0.0.1:${port}"${tls} }]\nadmin: { address: "127.0.0.1:${adminPort}" }\n${runtime}${yaml}`,
   );
   const child = spawn(process.execPath, [cli, 'run', '-c', configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
