@@ -14,7 +14,7 @@ export type Field<T> = z.ZodType<T>;
 
 /**
  * When a changed value takes effect on a reload. `live`: for the next exchange. `restart`: only in a new process
- * (it is bound, or sized, at start); a reload keeps the running value and says so.
+ * (it is bound, or sized, at start); a reload that changes it is refused.
  */
 export type Reload = 'live' | 'restart';
 

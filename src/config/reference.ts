@@ -33,7 +33,7 @@ Made from the schema by \`npm run docs\`; a test fails when it is stale. \`penst
 - **Secrets** are shown as \`***\` by \`GET /config\`. In \`options\` and in header maps, which have keys of your own, what has a name like \`token\`,
   \`key\`, \`auth\`, \`secret\`, \`password\` or \`cookie\` counts as one.
 - **Reload** says when a change takes effect after \`SIGHUP\` or \`POST /reload\`. *live*: for the next exchange; those under way keep the settings they
-  started with. *restart*: in a new process only; a reload keeps the running value and reports it.
+  started with. *restart*: in a new process only; a reload that changes it is refused whole, naming it.
 
 A pool that needs a key from the environment (the files in \`config/\` need none):
 

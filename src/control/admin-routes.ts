@@ -16,7 +16,7 @@ export function adminRoutes(control: Control): Readonly<Record<string, AdminRout
   const reader = new SeriesReader(control.memory);
   const get = (handle: AdminRoute['handle'], isOpen = false): AdminRoute => ({ method: 'GET', handle, isOpen });
   return {
-    '/': get(() => ({ status: 200, contentType: 'text/html; charset=utf-8', body: dashboardPage })),
+    '/': get(() => ({ status: 200, contentType: 'text/html; charset=utf-8', body: dashboardPage }), true), // It holds no data; what it asks for needs the token.
     '/live': get(() => json(200, { live: true, pid: process.pid, name: 'penstock' }), true),
     '/ready': get(() => {
       const answer = readiness(control);
