@@ -1,5 +1,5 @@
 /**
- * Three ways to say "our own logic is wrong" (STYLE section 6). None of them judges what a peer sent: that is input.
+ * Three ways to say "our own logic is wrong". None of them judges what a peer sent: that is input.
  *
  * `assert` and `fail` guard ownership and memory: bytes could cross between exchanges, so the shard stops.
  * `bug` is contained: it is counted, and the caller ends the one exchange.

@@ -13,7 +13,7 @@ function inference(api: Api): ApiPath {
   return { api, hasModel: true, isRepeatable: true };
 }
 
-/** Paths under /v1/ that are understood (CONTRACT section 3); vLLM and SGLang serve some without the prefix too. */
+/** Paths under /v1/ that are understood; vLLM and SGLang serve some without the prefix too. */
 const paths: ReadonlyMap<string, ApiPath> = new Map<string, ApiPath>([
   ['/v1/chat/completions', inference(Api.chatCompletions)],
   ['/v1/completions', inference(Api.completions)],

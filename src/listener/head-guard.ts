@@ -142,7 +142,7 @@ export class HeadGuard {
     if (head.isChunked && this.#lengthCount > 0) return refusals.lengthAndCoding;
     if (!knownMethods.has(head.method)) return refusals.method;
     if (methodsWithBody.has(head.method)) {
-      // Also closes the class in which an empty field name hides the length from us (FAULTS finding 2).
+      // Also closes the class in which an empty field name hides the length from us.
       if (!head.isChunked && this.#lengthCount === 0) return refusals.lengthRequired;
     } else if (methodsWithoutBody.has(head.method) && head.hasBody) {
       return refusals.unexpectedBody;

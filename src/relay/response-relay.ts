@@ -22,7 +22,7 @@ export interface ResponseSource {
   resume(): void;
 }
 
-/** Chunks up to here are written inside cork; the library loses bytes of larger ones there (HOTPATH section 2.2). */
+/** Chunks up to here are written inside cork; the library loses bytes of larger ones there (docs/acceptor.md). */
 const corkedBytesMax = 16_000;
 /** Room for a response head in front of the first chunk of a cork. */
 const firstCorkedBytesMax = 3_000;
@@ -169,7 +169,7 @@ export class ResponseRelay {
     if (this.#remainder !== null) {
       if (!this.#sendRemainder()) return false;
     } else {
-      // What `write` kept is flushed by the end of a cork; without it the stream would stall (HOTPATH section 2.1).
+      // What `write` kept is flushed by the end of a cork; without it the stream would stall (docs/acceptor.md).
       exchange.downstream!.cork(noop);
     }
     if (this.#cutsWhenDrained) {

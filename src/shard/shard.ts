@@ -190,7 +190,7 @@ export class Shard {
   /** Stops accepting and resolves when the last exchange has ended; those that outlive `drainMs` are cut. */
   async drain(drainMs: number): Promise<void> {
     this.state.isDraining = true;
-    // A few turns for connections the kernel has accepted already (HOTPATH section 1.2).
+    // A few turns for connections the kernel has accepted already.
     for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
     for (const listener of this.#listeners) listener.stopAccepting();
     const timer = setTimeout(() => this.#cutAll(), drainMs);

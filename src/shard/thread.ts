@@ -27,7 +27,7 @@ try {
   throw error;
 }
 
-// Without this an uncaught error or process.exit in this thread aborts the whole process (HOTPATH section 1.1).
+// Without this an uncaught error or process.exit in this thread aborts the whole process (docs/acceptor.md).
 process.on('exit', () => shard.close());
 
 port.on('message', (message: ControlToShard) => {

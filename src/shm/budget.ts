@@ -11,7 +11,7 @@ import type { SharedMemory } from './memory.ts';
  *
  * The unit is 1 KiB so that 2 TiB fit an Int32 (BigInt64 costs 24 ns and garbage). The shadow says how much of `used` is
  * one shard's, which is what `reclaimShard` gives back. Words of different writers are 128 bytes apart: on one cache
- * line two threads slow each other by 2.5 (HOTPATH section 4).
+ * line two threads slow each other by 2.5.
  */
 const unitBytes = 1024;
 const strideBytes = 128;

@@ -43,7 +43,7 @@ export interface UpstreamUser {
   onUpstreamFlushed(): void;
 }
 
-/** An idle connection older than this is reused only after the loop had a chance to see its end (HOTPATH section 3.4). */
+/** An idle connection older than this is reused only after the loop had a chance to see its end. */
 const trustedIdleMs = 2;
 
 const parserLimits = {
