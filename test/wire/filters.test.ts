@@ -65,7 +65,7 @@ test('filters: when onResponseChunk throws after the head was relayed, the body 
   const peer = await gateway.upstream.accept();
   await peer.request();
   await peer.sendPieces(['HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab']);
-  await client.readUntil('ab');
+  await client.readUntil('\r\n\r\nab');
   peer.send('cd');
   await client.ended();
   expect(client.pendingBytes).toBe(0);
@@ -124,7 +124,7 @@ test('filters: when a filter sets Content-Length or Transfer-Encoding, the gatew
   expect(response.text).not.toMatch(/transfer-encoding/i);
   expect(response.text).toContain('x-kept: 1');
   expect(response.isComplete).toBe(true);
-  expect(response.head.raw).not.toMatch(/gzip|999/);
+  expect(response.head.raw).not.toMatch(/gzip|: 999/);
 });
 
 test('filters: when the headers filter changes fields, each side sees its own changes', async () => {
