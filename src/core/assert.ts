@@ -1,9 +1,8 @@
 /**
- * Three ways to say "our own logic is wrong". None of them judges what a peer sent: that is input.
+ * Two ways to say "our own logic is wrong". None of them judges what a peer sent: that is input.
  *
  * `assert` and `fail` guard ownership and memory: bytes could cross between exchanges, so the shard stops.
  * `bug` is contained: it is counted, and the caller ends the one exchange.
- * `debugAssert` is for expensive walks; it runs in tests and with PENSTOCK_DEBUG=assert.
  */
 
 export class InvariantError extends Error {
@@ -35,10 +34,4 @@ export function bug(condition: boolean, code: string): boolean {
     bugListener?.(code);
   }
   return condition;
-}
-
-const debugEnabled = process.env['VITEST'] !== undefined || /\bassert\b/.test(process.env['PENSTOCK_DEBUG'] ?? '');
-
-export function debugAssert(check: () => boolean, text: string): void {
-  if (debugEnabled && !check()) fail(text);
 }

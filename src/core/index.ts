@@ -1,8 +1,8 @@
 /**
  * core: what every other folder may lean on. It knows nothing of HTTP, of models or of threads.
  *
- * Read in this order: assert (what happens when our own logic is wrong), clock (the one time base), ids, result.
+ * Read in this order: assert (what happens when our own logic is wrong), clock (the one time base), ids.
  */
-export { assert, bug, bugCounts, debugAssert, fail, onBug } from './assert.ts';
+export { assert, bug, bugCounts, fail, onBug } from './assert.ts';
 export { Clock } from './clock.ts';
 export { requestIdFrom, uuidV7 } from './ids.ts';

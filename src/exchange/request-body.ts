@@ -101,10 +101,6 @@ export class RequestBody {
     if (this.#firstHeld === this.#slabs.length) this.#tailRoom = 0;
   }
 
-  giveAll(pool: SlabPool): number {
-    return this.giveBefore(pool, this.#slabs.length);
-  }
-
   recycle(): void {
     if (this.#firstHeld !== this.#slabs.length) fail('a body was recycled with slabs', this.heldCount);
     this.#slabs.length = 0;

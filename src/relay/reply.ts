@@ -34,7 +34,7 @@ export function truncationEvent(path: string, message: string): string {
   return `data: ${JSON.stringify({ error: { message, type: 'upstream_error', code: 'stream_truncated' } })}\n\n`;
 }
 
-export function isAnthropicPath(path: string): boolean {
+function isAnthropicPath(path: string): boolean {
   return path === '/v1/messages' || path.startsWith('/v1/messages/');
 }
 

@@ -274,6 +274,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
   /** limits.json_check: full. Routes when a worker has parsed the body; nothing of it has been sent before. */
   #checkWhole(exchange: GatewayExchange): false {
     this.#bodyJobs.checkJson(exchange, (check) => {
+      if (exchange.phase !== Phase.receiving) return; // It has failed meanwhile, and its reply is on the way.
       if (check === null) this.#closer.fail(exchange, 'saturated', 'The gateway cannot check the request body now.');
       else if (check.ok) this.#route(exchange);
       else
