@@ -1,9 +1,9 @@
 // Makes a fresh clone runnable with Node and npm only: installs when node_modules is missing or older than the lock
-// file, compiles when dist/ is older than the newest source. `npm start`, `npm test` and `npm run loadtest` call it first.
+// file, compiles when dist/ is older than the newest source (WebAssembly first, which the TypeScript embeds). `npm start`, `npm test` and `npm run loadtest` call it first.
 // Plain JavaScript without dependencies, because it runs before either exists.
 import { spawn, spawnSync } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -30,10 +30,28 @@ function runOrExit(command, args) {
 }
 
 const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+const wasmCompiler = join(root, 'node_modules', 'assemblyscript', 'bin', 'asc.js');
+
+/** Compiles an AssemblyScript file and puts the module into a source file beside it, so that loading it needs no path. */
+function compileWasm(path) {
+  const source = join(root, path);
+  const target = source.replace(/\.ts$/, '.wasm.ts');
+  if (modifiedMs(relative(root, target)) >= modifiedMs(path)) return;
+  const binary = source.replace(/\.ts$/, '.wasm');
+  const flags = '-O3 --converge --noAssert --runtime stub --enable simd --importMemory --initialMemory 1';
+  runOrExit(process.execPath, [wasmCompiler, source, '--outFile', binary, ...flags.split(' ')]);
+  const base64 = readFileSync(binary).toString('base64');
+  rmSync(binary);
+  writeFileSync(
+    target,
+    `// Made from ${basename(source)} by src/bootstrap.mjs.\nexport const wasmBase64 =\n  '${base64}';\n`,
+  );
+}
 
 if (modifiedMs('node_modules/.package-lock.json') < modifiedMs('package-lock.json')) {
   runOrExit('npm', ['ci', '--no-audit', '--no-fund']);
 }
+compileWasm('src/http/wasm/nested-value.ts');
 if (!flags.has('--install-only')) {
   if (modifiedMs('dist/.built') < newestSourceMs(join(root, 'src'))) {
     runOrExit(process.execPath, [compiler, '-p', 'src']);

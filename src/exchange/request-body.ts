@@ -1,5 +1,5 @@
 import { fail } from '../core/assert.ts';
-import { type SlabPool, smallSlabBytes } from '../shm/index.ts';
+import { copyShared, type SlabPool, smallSlabBytes } from '../shm/index.ts';
 
 /**
  * The bytes of a request body as the client sent them, in slabs, from the first byte until nobody needs them: until the
@@ -78,7 +78,7 @@ export class RequestBody {
     const buffer = pool.bytes(this.#slabs[last]!);
     const offset = buffer.length - this.#tailRoom;
     const count = Math.min(this.#tailRoom, bytes.length - from);
-    buffer.set(from === 0 && count === bytes.length ? bytes : bytes.subarray(from, from + count), offset);
+    copyShared(buffer, offset, from === 0 && count === bytes.length ? bytes : bytes.subarray(from, from + count));
     this.#tailRoom -= count;
     this.#receivedBytes += count;
     return count;

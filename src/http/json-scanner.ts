@@ -8,6 +8,7 @@
  * says nothing). Not checked: the spelling of numbers, literals and escapes in members that are not wanted.
  */
 import { decodeString, endsEscaped, hasBackslash, stringEnd } from './json-string.ts';
+import { forgetPiece, NestedValue } from './nested-value.ts';
 import { Field, FieldKind, fieldNamed, fieldOf, keyBytesMax, requestFields, valueBytesMax } from './request-fields.ts';
 
 /** `notObject` and `invalid` are final; `complete` turns `invalid` when anything but white space follows the document. */
@@ -18,8 +19,8 @@ export type ScanState = (typeof ScanState)[keyof typeof ScanState];
 const Expect = { value: 0, firstValue: 1, key: 2, firstKey: 3, colon: 4, separator: 5, end: 6 } as const;
 type Expect = (typeof Expect)[keyof typeof Expect];
 
-/** The token a piece ended in. `kept` ones are wanted, and their bytes so far lie in the capture. */
-const Token = { none: 0, string: 1, keptString: 2, scalar: 3, keptScalar: 4 } as const;
+/** What a piece ended in. `kept` ones are wanted, and their bytes so far lie in the capture; `string` is a key too long. */
+const Token = { none: 0, nested: 1, string: 2, keptString: 3, scalar: 4, keptScalar: 5 } as const;
 type Token = (typeof Token)[keyof typeof Token];
 
 const space = 0x20;
@@ -31,12 +32,9 @@ const closeBracket = 0x5d;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
-/** Recursive readers overflow at some thousands; real tool schemas stay below 20. */
-const depthMax = 128;
-
 /**
- * memchr cannot be told where to stop but by a view. One is made a piece, where the slab goes on far behind it; otherwise each
- * piece of a long string would search the whole rest (3 MB string in 64 KB pieces of one buffer: 10 times slower).
+ * memchr cannot be told where to stop but by a view. One is made a piece, where the buffer goes on far behind it; otherwise
+ * each piece of a long key would search the whole rest.
  */
 const overshootBytesMax = 4096;
 
@@ -67,7 +65,6 @@ export class RequestScanner {
   #depth = 0;
   /** The wanted member whose value comes next. */
   #field: Field = Field.none;
-  #isInStreamOptions = false;
   /** Bit set of the wanted keys met. */
   #seen = 0;
   /** Added to an offset in the present piece, gives the offset in the body. */
@@ -76,8 +73,7 @@ export class RequestScanner {
   #tokenStart = 0;
   #captureLength = 0;
   readonly #capture: Buffer = Buffer.allocUnsafeSlow(Math.max(keyBytesMax, valueBytesMax));
-  /** 1 where the bracket open at that depth is a brace. */
-  readonly #isObject = new Uint8Array(depthMax + 1);
+  readonly #nested = new NestedValue();
   readonly #strings: (string | null)[] = requestFields.map(() => null);
   readonly #numbers = new Float64Array(requestFields.length).fill(-1);
   /** -1 absent, 0 false, 1 true. */
@@ -139,7 +135,6 @@ export class RequestScanner {
     this.#isEscaped = false;
     this.#depth = 0;
     this.#field = Field.none;
-    this.#isInStreamOptions = false;
     this.#seen = 0;
     this.#pieceBase = 0;
     this.#scannedBytes = 0;
@@ -150,18 +145,19 @@ export class RequestScanner {
     this.#booleans.fill(-1);
   }
 
-  /** @hot per chunk. Scans the next piece of the body, bytes [start, end) of a slab. */
-  push(slab: Buffer, start: number, end: number): ScanState {
+  /** @hot per chunk. Scans the next piece of the body, bytes [start, end) of `buffer`. */
+  push(buffer: Buffer, start: number, end: number): ScanState {
     if (this.#state >= ScanState.invalid || start >= end) return this.#state;
+    forgetPiece();
     this.#pieceBase = this.#scannedBytes - start;
     this.#scannedBytes += end - start;
-    const bytes = slab.length - end > overshootBytesMax ? slab.subarray(0, end) : slab;
+    const bytes = buffer.length - end > overshootBytesMax ? buffer.subarray(0, end) : buffer;
     let at = this.#token === Token.none ? start : this.#resumeToken(bytes, start, end);
     while (at >= 0 && at < end) {
       const code = bytes[at]!;
       if (code === quote) at = this.#startString(bytes, at, end);
       else if (code === comma || code === colon) at = this.#separate(code, at);
-      else if (code === openBrace || code === openBracket) at = this.#open(code, at);
+      else if (code === openBrace || code === openBracket) at = this.#open(bytes, code, at, end);
       else if (code === closeBrace || code === closeBracket) at = this.#close(code, at);
       else if (code > space) at = this.#startScalar(bytes, code, at, end);
       else if (code === space || code === 0x0a || code === 0x0d || code === 0x09) at++;
@@ -187,38 +183,50 @@ export class RequestScanner {
       return at + 1;
     }
     if (code === comma && this.#expect === Expect.separator) {
-      this.#expect = this.#isObject[this.#depth] === 1 ? Expect.key : Expect.value;
+      this.#expect = Expect.key;
       return at + 1;
     }
     return this.#unexpected();
   }
 
-  #open(code: number, at: number): number {
+  /** Brackets seen here are the root, `stream_options`, or those of values that nobody wants. */
+  #open(bytes: Buffer, code: number, at: number, end: number): number {
     if (this.#expect > Expect.firstValue) return this.#unexpected();
     if (this.#depth === 0 && code === openBracket) return this.#refuseRoot();
+    if (this.#depth > 0 && this.#field === Field.none) return this.#skip(bytes, at, end);
     if (this.#field !== Field.none) {
       if (this.#field !== Field.streamOptions || code === openBracket) return this.#failWrongType();
-      this.#isInStreamOptions = true;
       this.#field = Field.none;
     }
-    if (this.#depth === depthMax) return this.#fail('depth');
     this.#depth++;
-    this.#isObject[this.#depth] = code === openBrace ? 1 : 0;
-    this.#expect = code === openBrace ? Expect.firstKey : Expect.firstValue;
+    this.#expect = Expect.firstKey;
     return at + 1;
   }
 
   #close(code: number, at: number): number {
-    const isObject = this.#isObject[this.#depth] === 1;
-    const closesHere =
-      this.#expect === Expect.separator || this.#expect === (isObject ? Expect.firstKey : Expect.firstValue);
+    const closesHere = this.#expect === Expect.separator || this.#expect === Expect.firstKey;
     if (this.#depth === 0 || !closesHere) return this.#unexpected();
-    if (isObject !== (code === closeBrace)) return this.#fail('bad_nesting');
+    if (code === closeBracket) return this.#fail('bad_nesting');
     this.#depth--;
-    if (this.#depth === 1) this.#isInStreamOptions = false;
     this.#expect = this.#depth === 0 ? Expect.end : Expect.separator;
     if (this.#depth === 0) this.#state = ScanState.complete;
     return at + 1;
+  }
+
+  /** A value that nobody wants begins at `at`. */
+  #skip(bytes: Buffer, at: number, end: number): number {
+    this.#nested.begin(this.#depth);
+    this.#token = Token.nested;
+    return this.#resumeNested(bytes, at, end);
+  }
+
+  #resumeNested(bytes: Buffer, at: number, end: number): number {
+    const next = this.#nested.push(bytes, at, end);
+    if (next === -1) return this.#fail(this.#nested.problem);
+    if (!this.#nested.isDone) return end;
+    this.#token = Token.none;
+    this.#expect = Expect.separator;
+    return next;
   }
 
   #startString(bytes: Buffer, at: number, end: number): number {
@@ -228,20 +236,14 @@ export class RequestScanner {
     if (!isKey && this.#field !== Field.none && requestFields[this.#field]!.kind !== FieldKind.string) {
       return this.#failWrongType();
     }
-    const isKept = isKey
-      ? this.#depth === 1 || (this.#depth === 2 && this.#isInStreamOptions)
-      : this.#field !== Field.none;
+    if (!isKey && this.#field === Field.none) return this.#skip(bytes, at, end);
     const close = stringEnd(bytes, at + 1, end);
     this.#tokenStart = this.#pieceBase + at;
-    if (close !== -1) {
-      if (isKept) return this.#endKeptString(bytes, at + 1, close, close + 1);
-      this.#expect = isKey ? Expect.colon : Expect.separator;
-      return close + 1;
-    }
+    if (close !== -1) return this.#endKeptString(bytes, at + 1, close, close + 1);
     this.#isEscaped = endsEscaped(bytes, at + 1, end);
-    this.#token = isKept ? Token.keptString : Token.string;
+    this.#token = Token.keptString;
     this.#captureLength = 0;
-    return isKept ? this.#keep(bytes, at + 1, end) : end;
+    return this.#keep(bytes, at + 1, end);
   }
 
   #startScalar(bytes: Buffer, code: number, at: number, end: number): number {
@@ -253,6 +255,7 @@ export class RequestScanner {
   }
 
   #resumeToken(bytes: Buffer, at: number, end: number): number {
+    if (this.#token === Token.nested) return this.#resumeNested(bytes, at, end);
     if (this.#token >= Token.scalar) return this.#resumeScalar(bytes, at, end);
     // The first byte of this piece may belong to an escape.
     const from = this.#isEscaped ? at + 1 : at;
@@ -262,7 +265,7 @@ export class RequestScanner {
     if (close === -1) return end;
     if (this.#token === Token.keptString) return this.#endKeptString(this.#capture, 0, this.#captureLength, close + 1);
     this.#token = Token.none;
-    this.#expect = this.#isAtKey ? Expect.colon : Expect.separator;
+    this.#expect = Expect.colon; // Only keys are dropped on the way.
     return close + 1;
   }
 

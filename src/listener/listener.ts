@@ -18,7 +18,7 @@ export interface ListenerEvents<X extends ListenedExchange> {
   /** The head is in `exchange.head`; `refusal` says that it must not go further. Called inside the library's handler: any answer is written on a later turn. */
   onHead(exchange: X, refusal: Refusal | null): void;
   /** `bytes` is borrowed for the call. */
-  onBody(exchange: X, bytes: Uint8Array, isLast: boolean): void;
+  onBody(exchange: X, bytes: Buffer, isLast: boolean): void;
   onAborted(exchange: X): void;
   /** The client's socket takes bytes again. */
   onWritable(exchange: X): void;
@@ -32,7 +32,7 @@ export class DownstreamHooks<X extends ListenedExchange> {
 
   constructor(exchange: X, events: ListenerEvents<X>) {
     this.onAborted = () => events.onAborted(exchange);
-    this.onData = (chunk, isLast) => events.onBody(exchange, new Uint8Array(chunk), isLast);
+    this.onData = (chunk, isLast) => events.onBody(exchange, Buffer.from(chunk), isLast);
     this.onWritable = () => {
       events.onWritable(exchange);
       return true;

@@ -1,5 +1,5 @@
 import type { RequestBody } from '../exchange/index.ts';
-import type { SlabPool } from '../shm/index.ts';
+import { copyShared, type SlabPool } from '../shm/index.ts';
 import type { ModelSplice } from './model-splice.ts';
 
 /** What the relay needs of an upstream connection. */
@@ -109,11 +109,11 @@ export class RequestRelay {
     if (body.receivedBytes > 0) {
       const slab = this.#pool.bytes(body.slab(0));
       if (splice === null) {
-        length += slab.copy(bytes, length, 0, body.receivedBytes);
+        length += copyShared(bytes, length, slab.subarray(0, body.receivedBytes));
       } else {
-        length += slab.copy(bytes, length, 0, splice.start);
+        length += copyShared(bytes, length, slab.subarray(0, splice.start));
         length += splice.replacement.copy(bytes, length);
-        length += slab.copy(bytes, length, splice.end, body.receivedBytes);
+        length += copyShared(bytes, length, slab.subarray(splice.end, body.receivedBytes));
       }
     }
     sink.writeBytes(bytes.subarray(0, length));

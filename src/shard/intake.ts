@@ -99,7 +99,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
   }
 
   /** @hot per chunk. */
-  onBody(exchange: GatewayExchange, bytes: Uint8Array, isLast: boolean): void {
+  onBody(exchange: GatewayExchange, bytes: Buffer, isLast: boolean): void {
     if (!exchange.request.isOpen || exchange.phase === Phase.answering || exchange.phase === Phase.free) return; // Late.
     const nowMs = this.#state.parts.clock.refresh();
     const { config } = exchange.runtime!;
@@ -199,8 +199,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     }
   }
 
-  /** Copies a piece into slabs and scans it there. */
-  #keep(exchange: GatewayExchange, bytes: Uint8Array, expectedBytes: number, isLast: boolean): void {
+  /** Copies a piece into slabs and scans it. */
+  #keep(exchange: GatewayExchange, bytes: Buffer, expectedBytes: number, isLast: boolean): void {
     const { slabs, leases, budget } = this.#state.parts;
     const { body } = exchange;
     let expected = Math.max(0, expectedBytes);
@@ -224,17 +224,13 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       const index = slabCount - 1;
       const start = body.filledBytes(index, slabs);
       const count = body.append(slabs, bytes, from);
-      this.#scan(exchange, slabs.bytes(body.slab(index)), start, start + count);
+      exchange.scanner?.push(bytes, from, from + count);
+      if (exchange.runtime!.chains[exchange.listenerIndex]!.watchesRequestBody) {
+        const slab = slabs.bytes(body.slab(index));
+        this.#closer.guardFilters(exchange, (filters) => filters.onRequestBody(exchange, slab, start, start + count));
+      }
       from += count;
       expected -= count;
-    }
-  }
-
-  #scan(exchange: GatewayExchange, slab: Buffer, start: number, end: number): void {
-    exchange.scanner?.push(slab, start, end);
-    const chain = exchange.runtime!.chains[exchange.listenerIndex]!;
-    if (chain.watchesRequestBody) {
-      this.#closer.guardFilters(exchange, (filters) => filters.onRequestBody(exchange, slab, start, end));
     }
   }
 
