@@ -236,6 +236,12 @@ export class ResponseRelay {
   #pushLength(piece: Uint8Array): void {
     const exchange = this.#exchange;
     const downstream = exchange.downstream!;
+    if (this.#remainder !== null) {
+      // The endpoint was told to pause, but this had been read already.
+      this.#remainder = Buffer.concat([this.#remainder, piece]);
+      this.#sentBytes += piece.length;
+      return;
+    }
     this.#piece = piece;
     if (!exchange.isCommitted && piece.length === this.#totalBytes && this.#mustCut) {
       downstream.cork(this.#endPiece);

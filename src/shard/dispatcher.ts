@@ -224,7 +224,7 @@ export class Dispatcher implements UpstreamEvents {
     const index = pickEndpoint(pool.view, pool.picker, exchange, clock.nowMs);
     if (index < 0) return index === allFull ? 0 : -1;
     const endpoint = pool.endpoints[index]!;
-    const connection = endpoint.acquire(exchange, clock.nowMs);
+    const connection = endpoint.acquire(exchange);
     if (connection === null) {
       fleet.giveInflight(endpoint.slot);
       return 0;
@@ -244,7 +244,6 @@ export class Dispatcher implements UpstreamEvents {
     exchange.connection = connection;
     exchange.phase = Phase.connecting;
     exchange.responseDeadlineMs = clock.nowMs + exchange.runtime!.config.timeouts.connectMs;
-    if (connection.isReady) this.#send(exchange);
     return 1;
   }
 

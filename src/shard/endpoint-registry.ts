@@ -1,5 +1,5 @@
 import type { FleetTable } from '../shm/index.ts';
-import { type EndpointAddress, type EndpointSettings, Resolver, UpstreamEndpoint } from '../upstream/index.ts';
+import { type EndpointAddress, type EndpointSettings, Resolver, TurnBatch, UpstreamEndpoint } from '../upstream/index.ts';
 
 /** One read of any upstream connection of the shard. Also the most a slow client can leave in our hands. */
 const readBufferBytes = 64 * 1024;
@@ -12,6 +12,7 @@ export class EndpointRegistry {
   readonly fleet: FleetTable;
   readonly #resolver: Resolver;
   readonly #readBuffer = Buffer.allocUnsafeSlow(readBufferBytes);
+  readonly #turn = new TurnBatch();
   readonly #endpoints = new Map<string, UpstreamEndpoint>();
 
   constructor(fleet: FleetTable, nowMs: () => number) {
@@ -26,7 +27,7 @@ export class EndpointRegistry {
       known.revive(settings);
       return known;
     }
-    const shared = { fleet: this.fleet, resolver: this.#resolver, readBuffer: this.#readBuffer };
+    const shared = { fleet: this.fleet, resolver: this.#resolver, readBuffer: this.#readBuffer, turn: this.#turn };
     const endpoint = new UpstreamEndpoint(address, slot, settings, shared);
     this.#endpoints.set(key, endpoint);
     return endpoint;

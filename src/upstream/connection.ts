@@ -2,6 +2,7 @@ import { connect as netConnect, type Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { type ResponseSink, ResponseParser } from '../http/index.ts';
 import type { UpstreamEndpoint } from './endpoint.ts';
+import type { BatchedConnection, TurnBatch } from './turn-batch.ts';
 
 /**
  * One connection to an endpoint, HTTP/1.1, one exchange at a time.
@@ -43,9 +44,6 @@ export interface UpstreamUser {
   onUpstreamFlushed(): void;
 }
 
-/** An idle connection older than this is reused only after the loop had a chance to see its end. */
-const trustedIdleMs = 2;
-
 const parserLimits = {
   /** Below the acceptor's 16 KiB cork buffer, so that a head and its first chunk never meet the chunk-loss bug there. */
   headBytesMax: 12 * 1024,
@@ -55,10 +53,11 @@ const parserLimits = {
   interimCountMax: 8,
 } as const;
 
-export class UpstreamConnection implements ResponseSink {
+export class UpstreamConnection implements ResponseSink, BatchedConnection {
   readonly endpoint: UpstreamEndpoint;
   readonly #parser: ResponseParser;
   readonly #socket: Socket;
+  readonly #turn: TurnBatch;
   #state: ConnectionState = ConnectionState.connecting;
   #user: UpstreamUser | null = null;
   /** Body writes the kernel has not taken yet. */
@@ -73,8 +72,9 @@ export class UpstreamConnection implements ResponseSink {
   #isHeadSeen = false;
   #errorCode = '';
 
-  constructor(endpoint: UpstreamEndpoint, readBuffer: Buffer, user: UpstreamUser) {
+  constructor(endpoint: UpstreamEndpoint, readBuffer: Buffer, turn: TurnBatch, user: UpstreamUser) {
     this.endpoint = endpoint;
+    this.#turn = turn;
     this.#parser = new ResponseParser(this, parserLimits);
     this.#user = user;
     const { host, port, tls } = endpoint.address;
@@ -120,25 +120,20 @@ export class UpstreamConnection implements ResponseSink {
     return this.#unflushedCount === 0;
   }
 
-  /** Takes the connection out of idleness for `user`. When `isReady` is still false, `onUpstreamReady` follows next turn. */
-  reuse(user: UpstreamUser, nowMs: number): void {
+  /** Takes the connection out of idleness for `user`; `onUpstreamReady` follows at the end of this turn. */
+  reuse(user: UpstreamUser): void {
     this.#state = ConnectionState.busy;
     this.#user = user;
     this.#isFresh = false;
     this.#isRequestBegun = false;
     this.#isHeadSeen = false;
-    this.#isReady = nowMs - this.#idleSinceMs <= trustedIdleMs;
-    if (!this.#isReady) setImmediate(this.#ready);
+    this.#isReady = false;
+    this.#turn.addReady(this);
   }
 
   /** True when an earlier exchange used the connection. */
   get isReused(): boolean {
     return !this.#isFresh;
-  }
-
-  /** True when bytes may be written. */
-  get isReady(): boolean {
-    return this.#isReady;
   }
 
   /** Prepares the parser for the answer to the request about to be written. */
@@ -230,17 +225,23 @@ export class UpstreamConnection implements ResponseSink {
     // 100 and 103 are dropped: the acceptor has sent its own 100, and the library cannot relay others.
   }
 
-  readonly #ready = (): void => {
+  // BatchedConnection.
+
+  onTurnReady(): void {
     if (this.#state !== ConnectionState.busy || this.#isReady) return;
     this.#isReady = true;
     this.#user?.onUpstreamReady();
-  };
+  }
+
+  onTurnRead(buffer: Buffer, count: number): void {
+    if (this.#state !== ConnectionState.closed) this.#take(buffer, count);
+  }
 
   readonly #onConnected = (): void => {
     if (this.#state !== ConnectionState.connecting) return;
     this.#state = ConnectionState.busy;
     this.endpoint.onConnected();
-    this.#ready();
+    this.onTurnReady();
   };
 
   readonly #onFlushed = (error?: Error | null): void => {
@@ -250,20 +251,24 @@ export class UpstreamConnection implements ResponseSink {
 
   /** @hot per chunk. Returning false would stop reading; `pause` does that instead. */
   readonly #onRead = (count: number, buffer: Uint8Array): boolean => {
+    if (!this.#turn.addRead(this, buffer as Buffer, count)) this.#take(buffer as Buffer, count);
+    return true;
+  };
+
+  #take(buffer: Buffer, count: number): void {
     if (this.#state !== ConnectionState.busy || this.#user === null || this.#isResponseOver) {
       // Bytes nobody asked for: on an idle connection they would answer the next client's request.
       this.#endIdle('bytes on an idle connection');
-      return true;
+      return;
     }
-    const consumed = this.#parser.push(buffer as Buffer, count);
+    const consumed = this.#parser.push(buffer, count);
     if (consumed < 0) {
       this.#fail(this.#isHeadSeen ? 'truncated' : 'invalid', `response is not valid HTTP/1.1 (${this.#parser.error})`);
     } else if (this.#isResponseOver) {
       this.#hasExcess = consumed < count;
       this.#user?.onUpstreamEnd();
     }
-    return true;
-  };
+  }
 
   readonly #onError = (error: NodeJS.ErrnoException): void => {
     this.#errorCode = error.code ?? error.message;
@@ -271,6 +276,7 @@ export class UpstreamConnection implements ResponseSink {
 
   /** FIN from the endpoint. */
   readonly #onEnd = (): void => {
+    this.#turn.drainReads();
     if (this.#state !== ConnectionState.busy || this.#user === null || this.#isResponseOver) {
       this.#endIdle('connection ended');
       return;
@@ -284,6 +290,7 @@ export class UpstreamConnection implements ResponseSink {
   };
 
   readonly #onClose = (): void => {
+    this.#turn.drainReads();
     if (this.#state === ConnectionState.closed) return;
     const failure =
       this.#state === ConnectionState.connecting ? 'connect' : this.#isHeadSeen ? 'truncated' : this.#early();

@@ -2,6 +2,7 @@ import type { FleetTable } from '../shm/index.ts';
 import { UpstreamConnection, type UpstreamUser } from './connection.ts';
 import type { UpstreamHeadOptions } from './request-head-writer.ts';
 import type { Resolver } from './resolver.ts';
+import type { TurnBatch } from './turn-batch.ts';
 
 /** Where an endpoint is, resolved from the configuration once per load. */
 export interface EndpointAddress {
@@ -31,6 +32,7 @@ export class UpstreamEndpoint {
   settings: EndpointSettings;
   readonly #fleet: FleetTable;
   readonly #readBuffer: Buffer;
+  readonly #turn: TurnBatch;
   readonly #idle: UpstreamConnection[] = [];
   #openCount = 0;
   #isRetired = false;
@@ -39,7 +41,12 @@ export class UpstreamEndpoint {
     address: EndpointAddress,
     slot: number,
     settings: EndpointSettings,
-    shared: { readonly fleet: FleetTable; readonly resolver: Resolver; readonly readBuffer: Buffer },
+    shared: {
+      readonly fleet: FleetTable;
+      readonly resolver: Resolver;
+      readonly readBuffer: Buffer;
+      readonly turn: TurnBatch;
+    },
   ) {
     this.address = address;
     this.slot = slot;
@@ -47,6 +54,7 @@ export class UpstreamEndpoint {
     this.resolver = shared.resolver;
     this.#fleet = shared.fleet;
     this.#readBuffer = shared.readBuffer;
+    this.#turn = shared.turn;
   }
 
   /** Connections of this shard, idle ones included. */
@@ -63,16 +71,16 @@ export class UpstreamEndpoint {
     return !this.#isRetired && this.settings.keepaliveIdleMs > 0;
   }
 
-  /** Returns a connection for `user`, kept alive or new, or null when the endpoint is at `connectionsMax`. */
-  acquire(user: UpstreamUser, nowMs: number): UpstreamConnection | null {
+  /** Returns a connection for `user`, kept alive or new, which will be ready later; null when the endpoint is at `connectionsMax`. */
+  acquire(user: UpstreamUser): UpstreamConnection | null {
     const idle = this.#idle.pop();
     if (idle !== undefined) {
-      idle.reuse(user, nowMs);
+      idle.reuse(user);
       return idle;
     }
     if (!this.#fleet.tryTakeConnection(this.slot, this.settings.connectionsMax)) return null;
     this.#openCount++;
-    return new UpstreamConnection(this, this.#readBuffer, user);
+    return new UpstreamConnection(this, this.#readBuffer, this.#turn, user);
   }
 
   /** Closes connections that were idle for longer than allowed: before the endpoint does it under a request. */

