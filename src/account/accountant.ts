@@ -1,16 +1,29 @@
-import { closeReasons, type Exchange } from '../exchange/index.ts';
+import { type CloseCode, closeReasons, type Exchange } from '../exchange/index.ts';
 import type { TokenUsage } from '../http/index.ts';
 import type { SeriesWriter } from '../shm/index.ts';
 import { counterCell, histogramCell, metrics } from './metrics.ts';
 
-/** Series of one (model, pool), found once and kept. */
-interface FlowCells {
+/** Series of one (model, pool), looked up by their labels once. Those an exchange of it does not need do not exist. */
+interface Flow {
+  readonly model: string;
+  readonly pool: string;
+  /** Cells of how exchanges ended: by reason, then by listener and status. */
+  readonly outcomes: Map<CloseCode | null, Map<number, number>>;
+  requestBody: number;
+  responseBody: number;
+  served: ServedCells | null;
+}
+
+/** Series of exchanges that reached a pool. */
+interface ServedCells {
   readonly duration: number;
   readonly ttft: number;
   readonly itl: number;
   readonly tokens: Readonly<Record<'prompt' | 'completion' | 'cached', number>>;
   readonly estimatedTokens: Readonly<Record<'prompt' | 'completion', number>>;
 }
+
+const noCell = -1;
 
 /** There are no priorities yet; the label is there for when there are. */
 const defaultPriority = 'default';
@@ -30,10 +43,8 @@ export function estimatePromptTokens(bodyBytes: number): number {
 export class Accountant {
   readonly #series: SeriesWriter;
   readonly #listenerNames: readonly string[];
-  readonly #flows = new Map<string, FlowCells>();
-  readonly #outcomes = new Map<string, number>();
-  readonly #requestBody = new Map<string, number>();
-  readonly #responseBody = new Map<string, number>();
+  readonly #flows: Flow[] = [];
+  readonly #flowPlaces = new Map<string, number>();
   readonly #overhead: number;
 
   constructor(series: SeriesWriter, listenerNames: readonly string[]) {
@@ -52,13 +63,13 @@ export class Accountant {
     exchange.firstByteMs = nowMs;
     exchange.lastEventMs = nowMs;
     const ttftMs = nowMs - exchange.startedMs;
-    if (exchange.isEventStream) this.#series.record(this.#flow(exchange).ttft, micros(ttftMs));
+    if (exchange.isEventStream) this.#series.record(this.#served(exchange).ttft, micros(ttftMs));
     return ttftMs;
   }
 
   /** @hot per chunk. A later piece of an event stream that completed at least one event. */
   noteEvents(exchange: Exchange, nowMs: number): void {
-    this.#series.record(this.#flow(exchange).itl, micros(nowMs - exchange.lastEventMs));
+    this.#series.record(this.#served(exchange).itl, micros(nowMs - exchange.lastEventMs));
     exchange.lastEventMs = nowMs;
   }
 
@@ -70,7 +81,7 @@ export class Accountant {
   }
 
   noteUsage(exchange: Exchange, usage: TokenUsage | null, eventCount: number): void {
-    const flow = this.#flow(exchange);
+    const flow = this.#served(exchange);
     if (usage !== null) {
       exchange.promptTokens = usage.promptTokens;
       exchange.completionTokens = usage.completionTokens;
@@ -90,67 +101,85 @@ export class Accountant {
   /** The exchange is over; `exchange.closeCode` says why. */
   noteClose(exchange: Exchange, nowMs: number): void {
     const { closeCode } = exchange;
-    const model = exchange.modelLabel;
-    const key = `${exchange.listenerIndex} ${exchange.status} ${closeCode} ${exchange.poolName} ${model}`;
-    let outcome = this.#outcomes.get(key);
-    if (outcome === undefined) {
-      const listener = this.#listenerNames[exchange.listenerIndex] ?? '';
-      outcome = counterCell(this.#series, metrics.requests, [
-        listener,
-        model,
-        exchange.poolName,
-        String(exchange.status),
-        closeCode ?? '',
-      ]);
-      this.#outcomes.set(key, outcome);
-    }
+    const flow = this.#flow(exchange);
+    const outcome = this.#outcome(flow, exchange);
     this.#series.add(outcome, 1);
     if (closeCode !== null && closeReasons[closeCode].origin !== 'policy' && exchange.poolName !== '') {
-      this.#series.record(this.#flow(exchange).duration, micros(nowMs - exchange.startedMs));
+      this.#series.record(this.#served(exchange).duration, micros(nowMs - exchange.startedMs));
     }
     if (exchange.body.receivedBytes > 0) {
-      this.#series.record(this.#sizeCell(this.#requestBody, metrics.requestBody, model), exchange.body.receivedBytes);
+      if (flow.requestBody === noCell)
+        flow.requestBody = histogramCell(this.#series, metrics.requestBody, [flow.model]);
+      this.#series.record(flow.requestBody, exchange.body.receivedBytes);
     }
     if (exchange.responseBytes > 0) {
-      this.#series.record(this.#sizeCell(this.#responseBody, metrics.responseBody, model), exchange.responseBytes);
+      if (flow.responseBody === noCell)
+        flow.responseBody = histogramCell(this.#series, metrics.responseBody, [flow.model]);
+      this.#series.record(flow.responseBody, exchange.responseBytes);
     }
   }
 
-  #sizeCell(
-    cells: Map<string, number>,
-    metric: typeof metrics.requestBody | typeof metrics.responseBody,
-    model: string,
-  ): number {
-    let cell = cells.get(model);
+  #outcome(flow: Flow, exchange: Exchange): number {
+    const { closeCode, status, listenerIndex } = exchange;
+    let cells = flow.outcomes.get(closeCode);
+    if (cells === undefined) flow.outcomes.set(closeCode, (cells = new Map()));
+    const key = listenerIndex * 1000 + status;
+    let cell = cells.get(key);
     if (cell === undefined) {
-      cell = histogramCell(this.#series, metric, [model]);
-      cells.set(model, cell);
+      const listener = this.#listenerNames[listenerIndex] ?? '';
+      cell = counterCell(this.#series, metrics.requests, [
+        listener,
+        flow.model,
+        flow.pool,
+        String(status),
+        closeCode ?? '',
+      ]);
+      cells.set(key, cell);
     }
     return cell;
   }
 
-  #flow(exchange: Exchange): FlowCells {
+  #flow(exchange: Exchange): Flow {
+    const known = this.#flows[exchange.flowPlace];
+    if (known !== undefined && known.model === exchange.modelLabel && known.pool === exchange.poolName) return known;
     const key = `${exchange.modelLabel}\n${exchange.poolName}`;
-    let flow = this.#flows.get(key);
-    if (flow === undefined) {
-      const model = exchange.modelLabel;
-      const pool = exchange.poolName;
-      const tokens = (kind: string, source: string): number =>
-        counterCell(this.#series, metrics.tokens, [model, pool, kind, source]);
-      flow = {
-        duration: histogramCell(this.#series, metrics.requestDuration, [model, pool]),
-        ttft: histogramCell(this.#series, metrics.ttft, [model, pool]),
-        itl: histogramCell(this.#series, metrics.itl, [model, pool]),
-        tokens: {
-          prompt: tokens('prompt', 'reported'),
-          completion: tokens('completion', 'reported'),
-          cached: tokens('cached', 'reported'),
-        },
-        estimatedTokens: { prompt: tokens('prompt', 'estimated'), completion: tokens('completion', 'estimated') },
-      };
-      this.#flows.set(key, flow);
+    let place = this.#flowPlaces.get(key);
+    if (place === undefined) {
+      place = this.#flows.length;
+      const { modelLabel: model, poolName: pool } = exchange;
+      this.#flows.push({
+        model,
+        pool,
+        outcomes: new Map(),
+        requestBody: noCell,
+        responseBody: noCell,
+        served: null,
+      });
+      this.#flowPlaces.set(key, place);
     }
-    return flow;
+    exchange.flowPlace = place;
+    return this.#flows[place]!;
+  }
+
+  #served(exchange: Exchange): ServedCells {
+    const flow = this.#flow(exchange);
+    return (flow.served ??= this.#makeServed(flow.model, flow.pool));
+  }
+
+  #makeServed(model: string, pool: string): ServedCells {
+    const tokens = (kind: string, source: string): number =>
+      counterCell(this.#series, metrics.tokens, [model, pool, kind, source]);
+    return {
+      duration: histogramCell(this.#series, metrics.requestDuration, [model, pool]),
+      ttft: histogramCell(this.#series, metrics.ttft, [model, pool]),
+      itl: histogramCell(this.#series, metrics.itl, [model, pool]),
+      tokens: {
+        prompt: tokens('prompt', 'reported'),
+        completion: tokens('completion', 'reported'),
+        cached: tokens('cached', 'reported'),
+      },
+      estimatedTokens: { prompt: tokens('prompt', 'estimated'), completion: tokens('completion', 'estimated') },
+    };
   }
 }
 

@@ -83,6 +83,8 @@ export class Exchange {
   /** Name for metrics and logs: a configured model or `other`. */
   modelLabel = '';
   poolName = '';
+  /** Where account keeps the series of (modelLabel, poolName); a hint that may be out of date. */
+  flowPlace = -1;
   endpointUrl = '';
   attempts = 0;
 
@@ -131,6 +133,7 @@ export class Exchange {
     this.isEventStream = false;
     this.modelLabel = '';
     this.poolName = '';
+    this.flowPlace = -1;
     this.endpointUrl = '';
     this.attempts = 0;
     this.startedMs = 0;

@@ -140,9 +140,12 @@ export class RequestScanner {
     this.#scannedBytes = 0;
     this.#tokenStart = 0;
     this.#captureLength = 0;
-    this.#strings.fill(null);
-    this.#numbers.fill(-1);
-    this.#booleans.fill(-1);
+    // A loop over a dozen places is quicker than three calls of `fill`.
+    for (let field = 0; field < this.#strings.length; field++) {
+      this.#strings[field] = null;
+      this.#numbers[field] = -1;
+      this.#booleans[field] = -1;
+    }
   }
 
   /** @hot per chunk. Scans the next piece of the body, bytes [start, end) of `buffer`. */

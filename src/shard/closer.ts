@@ -130,9 +130,10 @@ export class Closer {
     this.#runEndFilters(exchange);
     accountant.noteClose(exchange, clock.nowMs);
     if (leases.holds(exchange, Lease.logLine)) {
-      if (exchange.wantsAccessLog) {
+      const { writeAccessLog } = state.parts;
+      if (exchange.wantsAccessLog && writeAccessLog !== null) {
         const listener = state.parts.listenerNames[exchange.listenerIndex] ?? '';
-        state.parts.writeAccessLog(accessRecord(exchange, listener, clock.nowMs, exchange.detail));
+        writeAccessLog(accessRecord(exchange, listener, clock.nowMs, exchange.detail));
       }
       leases.give(exchange, Lease.logLine);
     }

@@ -1,5 +1,11 @@
 import type { FleetTable } from '../shm/index.ts';
-import { type EndpointAddress, type EndpointSettings, Resolver, TurnBatch, UpstreamEndpoint } from '../upstream/index.ts';
+import {
+  type EndpointAddress,
+  type EndpointSettings,
+  Resolver,
+  TurnBatch,
+  UpstreamEndpoint,
+} from '../upstream/index.ts';
 
 /** One read of any upstream connection of the shard. Also the most a slow client can leave in our hands. */
 const readBufferBytes = 64 * 1024;

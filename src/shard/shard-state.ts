@@ -19,8 +19,8 @@ export interface ShardParts {
   readonly leases: LeaseBook;
   readonly accountant: Accountant;
   readonly listenerNames: readonly string[];
-  /** Writes one access-log line. */
-  readonly writeAccessLog: (record: object) => void;
+  /** Writes one access-log line; null when the log level leaves them out. */
+  readonly writeAccessLog: ((record: object) => void) | null;
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', fields: object, message: string) => void;
 }
 

@@ -108,7 +108,7 @@ export class Shard {
     const listenerNames = config.listeners.map((listener) => listener.name);
     const accountant = new Accountant(series, listenerNames);
     const isLogging = logger.isLevelEnabled('info');
-    const writeAccessLog = isLogging ? (record: object): void => logger.info(record, 'access') : (): void => {};
+    const writeAccessLog = isLogging ? (record: object): void => logger.info(record, 'access') : null;
     const parts = { clock, random, fleet, budget, slabs, leases, accountant, listenerNames, writeAccessLog, log };
     return new Shard({ init, loaded, parts, runtime, runtimeContext, registry, logPipe, series });
   }
