@@ -6,7 +6,7 @@ export class EndedEarly extends Error {
   override readonly name = 'EndedEarly';
 }
 
-const readBoundMs = 8000;
+const readBoundMs = 15_000;
 
 /**
  * One TCP connection, read and written byte by byte: what either scripted peer is made of. Reads take bytes in order and
