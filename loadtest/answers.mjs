@@ -39,6 +39,26 @@ export function bodySha256(request) {
 }
 
 /**
+ * Null when the head of an answer with status 200 is right.
+ * @param {import('./types.d.ts').CheckedRequest} request
+ * @param {(name: string) => string | undefined} header
+ */
+export function headWrongOf({ reference }, header) {
+  const hash = header('x-sim-body-sha256');
+  if (reference.bodySha256 === null || hash === reference.bodySha256) return null;
+  return `the engine got another body: sha256 ${hash ?? 'missing'}, not ${reference.bodySha256}`;
+}
+
+/**
+ * @param {import('./types.d.ts').Reference} reference
+ * @param {string} content
+ */
+export function contentWrongOf(reference, content) {
+  if (reference.content === null || content === reference.content) return null;
+  return `another answer: ${JSON.stringify(content.slice(0, 80))}, not ${JSON.stringify(reference.content.slice(0, 80))}`;
+}
+
+/**
  * Null when the answer is right, else what is wrong. `text` as autocannon has it: decoded piece by piece, so that a
  * character split between two reads is lost. Only ASCII is compared here; the open-loop client compares every character.
  * @param {import('./types.d.ts').CheckedRequest} request
@@ -46,22 +66,18 @@ export function bodySha256(request) {
  * @param {(name: string) => string | undefined} header
  * @param {string} text
  */
-export function wrongOf({ isStream, reference }, status, header, text) {
+export function wrongOf(request, status, header, text) {
   if (status !== 200) return `status ${status}: ${text.slice(0, 200)}`;
-  const hash = header('x-sim-body-sha256');
-  if (reference.bodySha256 !== null && hash !== reference.bodySha256) {
-    return `the engine got another body: sha256 ${hash ?? 'missing'}, not ${reference.bodySha256}`;
-  }
-  let content;
+  const headWrong = headWrongOf(request, header);
+  if (headWrong !== null) return headWrong;
+  const { isStream, reference } = request;
   try {
-    content = isStream ? contentOfStream(text) : contentOfJson(text);
+    const content = isStream ? contentOfStream(text) : contentOfJson(text);
+    const wanted = reference.content === null ? null : asciiOf(reference.content);
+    return contentWrongOf({ ...reference, content: wanted }, asciiOf(content));
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
-  if (reference.content !== null && asciiOf(content) !== asciiOf(reference.content)) {
-    return `another answer: ${JSON.stringify(content.slice(0, 80))}, not ${JSON.stringify(reference.content.slice(0, 80))}`;
-  }
-  return null;
 }
 
 /** @param {string} text */
@@ -69,8 +85,8 @@ function asciiOf(text) {
   return text.replace(/[^\x20-\x7e]+/g, '');
 }
 
-/** @param {string} text */
-function contentOfJson(text) {
+/** The text of an answer that is not a stream; throws when it is no completion. @param {string} text */
+export function contentOfJson(text) {
   const content = JSON.parse(text).choices?.[0]?.message?.content;
   if (typeof content !== 'string') throw new Error(`no completion: ${text.slice(0, 200)}`);
   return content;
@@ -80,17 +96,18 @@ function contentOfJson(text) {
 function contentOfStream(text) {
   const events = text.split('\n\n');
   if (events.pop() !== '' || events.pop() !== 'data: [DONE]') throw new Error(`no [DONE]: ${text.slice(-200)}`);
-  return events.map((event) => contentOfEvent(event)).join('');
+  return events.map((event) => partsOfEvent(event).text).join('');
 }
 
 /**
- * The text that one event of a chat stream carries; throws when it is not such an event.
+ * What one event of a chat stream carries: text, and how many tokens the answer had when it says so. Throws when it is not
+ * such an event.
  * @param {string} event without the blank line that ends it
- * @returns {string}
+ * @returns {{ text: string, tokens: number | undefined }}
  */
-export function contentOfEvent(event) {
+export function partsOfEvent(event) {
   if (!event.startsWith('data: ')) throw new Error(`not an event: ${event.slice(0, 200)}`);
   const value = JSON.parse(event.slice(6));
   if (value.error !== undefined) throw new Error(`error event: ${event.slice(0, 200)}`);
-  return value.choices?.[0]?.delta?.content ?? '';
+  return { text: value.choices?.[0]?.delta?.content ?? '', tokens: value.usage?.completion_tokens };
 }

@@ -19,6 +19,8 @@ export class Backend {
   #engines = [];
   /** @type {Child | null} */
   #gateway = null;
+  /** @type {string[]} */
+  #engineOrigins = [];
   #folder = '';
   #admin = '';
   /** Where the gateway listens. */
@@ -26,22 +28,29 @@ export class Backend {
   /** The first engine, for answers without the gateway in between. */
   engineOrigin = '';
   /** The gateway's is the process that moves the bytes; `penstock run` itself only supervises. */
-  pids = { gateway: 0, engines: /** @type {number[]} */ ([]) };
+  pids = { gateway: 0, supervisor: 0, engines: /** @type {number[]} */ ([]) };
 
   /**
-   * @param {{ speed: number, model: string }} options
+   * @param {{ scenario: import('./types.d.ts').Scenario, model: string, gatewayNodeFlags?: readonly string[] }} options
    */
-  async start({ speed, model }) {
-    const engineUrls = await Promise.all(engineNames.map((name) => this.#startEngine(name, speed, model)));
+  async start({ scenario, model, gatewayNodeFlags = [] }) {
+    const { speed, flags = [] } = scenario.engines;
+    const engineFlags = ['--model', model, '--speed', String(speed), ...flags];
+    const engineUrls = await Promise.all(engineNames.map((name) => this.#startEngine(name, engineFlags)));
+    this.#engineOrigins = engineUrls;
     this.engineOrigin = engineUrls[0] ?? '';
     this.#folder = await mkdtemp(join(tmpdir(), 'penstock-loadtest-'));
     const configPath = join(this.#folder, 'loadtest.yaml');
-    await writeFile(configPath, gatewayConfig(model, engineUrls));
-    this.#gateway = new Child('the gateway', ['run', '-c', configPath]);
+    await writeFile(configPath, gatewayConfig(model, engineUrls, scenario.poolSettings));
+    this.#gateway = new Child('the gateway', ['run', '-c', configPath], gatewayNodeFlags);
     const { listeners, admin } = await this.#gateway.ready();
     this.origin = `http://${listeners?.[0]?.address}`;
     this.#admin = `http://${admin}`;
-    this.pids = { gateway: await this.#pidOnceReady(), engines: this.#engines.flatMap(({ pid }) => pid ?? []) };
+    this.pids = {
+      gateway: await this.#pidOnceReady(),
+      supervisor: this.#gateway.pid ?? 0,
+      engines: this.#engines.flatMap(({ pid }) => pid ?? []),
+    };
   }
 
   /** What is left after the load: polled until nothing is, or time is up. */
@@ -49,13 +58,28 @@ export class Backend {
     const deadlineMs = performance.now() + idleTimeoutMs;
     for (;;) {
       /** @type {{ outstanding: Record<string, number> }} */
-      const { outstanding } = JSON.parse(await this.#ask('/leases'));
+      const { outstanding } = JSON.parse(await ask(`${this.#admin}/leases`));
       const isIdle = Object.values(outstanding).every((count) => count === 0);
       if (isIdle || performance.now() > deadlineMs) {
-        return { leasesOutstanding: outstanding, bugTotal: sumOf(await this.#ask('/metrics'), 'penstock_bug_total') };
+        return {
+          leasesOutstanding: outstanding,
+          bugTotal: sumOf(await ask(`${this.#admin}/metrics`), 'penstock_bug_total'),
+        };
       }
       await sleep(pollMs);
     }
+  }
+
+  /** Over all engines: generations whose client went away since the start, and generations under way or waiting. */
+  async engineTotals() {
+    const totals = { aborted: 0, running: 0 };
+    for (const origin of this.#engineOrigins) {
+      /** @type {{ aborted: Record<string, number>, running: number, waiting: number }} */
+      const { aborted, running, waiting } = JSON.parse(await ask(`${origin}/sim/stats`));
+      totals.aborted += Object.values(aborted).reduce((sum, count) => sum + count, 0);
+      totals.running += running + waiting;
+    }
+    return totals;
   }
 
   /** Ends every process, the gateway first, by pid; at any time, more than once. Returns whether the gateway drained. */
@@ -73,12 +97,10 @@ export class Backend {
 
   /**
    * @param {string} name
-   * @param {number} speed
-   * @param {string} model
+   * @param {readonly string[]} flags
    */
-  async #startEngine(name, speed, model) {
-    const flags = ['--port', '0', '--host', '127.0.0.1', '--name', name, '--model', model, '--speed', String(speed)];
-    const engine = new Child(name, ['sim', ...flags]);
+  async #startEngine(name, flags) {
+    const engine = new Child(name, ['sim', '--port', '0', '--host', '127.0.0.1', '--name', name, ...flags]);
     this.#engines.push(engine);
     return String((await engine.ready()).url);
   }
@@ -86,7 +108,7 @@ export class Backend {
   async #pidOnceReady() {
     const deadlineMs = performance.now() + readyTimeoutMs;
     for (;;) {
-      const text = await this.#ask('/ready', true);
+      const text = await ask(`${this.#admin}/ready`, true);
       /** @type {{ ready: boolean, pid: number }} */
       const { ready, pid } = JSON.parse(text);
       if (ready) return pid;
@@ -94,25 +116,26 @@ export class Backend {
       await sleep(pollMs);
     }
   }
+}
 
-  /**
-   * @param {string} path
-   * @param {boolean} isAnyStatus
-   */
-  async #ask(path, isAnyStatus = false) {
-    const response = await fetch(this.#admin + path, { signal: AbortSignal.timeout(readyTimeoutMs) });
-    const text = await response.text();
-    if (!isAnyStatus && !response.ok) throw new Error(`${path} answers ${response.status}: ${text.slice(0, 200)}`);
-    return text;
-  }
+/**
+ * @param {string} url
+ * @param {boolean} isAnyStatus
+ */
+async function ask(url, isAnyStatus = false) {
+  const response = await fetch(url, { signal: AbortSignal.timeout(readyTimeoutMs) });
+  const text = await response.text();
+  if (!isAnyStatus && !response.ok) throw new Error(`${url} answers ${response.status}: ${text.slice(0, 200)}`);
+  return text;
 }
 
 /**
  * Names are JSON, which YAML contains. The model keeps its name upstream, so that bodies pass unchanged.
  * @param {string} model
  * @param {string[]} engineUrls
+ * @param {string} poolSettings further lines of the pool
  */
-function gatewayConfig(model, engineUrls) {
+function gatewayConfig(model, engineUrls, poolSettings = '') {
   return `listeners:
   - { name: public, address: "127.0.0.1:0", filter_chains: [edge] }
 admin: { address: "127.0.0.1:0" }
@@ -125,6 +148,7 @@ pools:
     engine: vllm
     picker: least_load
     health: { path: /health, interval_ms: 1s }
+    ${poolSettings}
     endpoints: ${JSON.stringify(engineUrls.map((url) => ({ url })))}
 filter_chains:
   - { name: edge, filters: [{ filter: request_id }] }

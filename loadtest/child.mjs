@@ -20,10 +20,11 @@ export class Child {
    * `penstock` with these arguments. An engine ends when its IPC channel does, so also when this process is killed.
    * @param {string} name
    * @param {string[]} argv
+   * @param {readonly string[]} nodeFlags `penstock run` hands them on to the gateway process
    */
-  constructor(name, argv) {
+  constructor(name, argv, nodeFlags = []) {
     this.#name = name;
-    this.#process = spawn(process.execPath, [cli, ...argv], {
+    this.#process = spawn(process.execPath, [...nodeFlags, cli, ...argv], {
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
       // The log line that says `ready` has level info.
       env: { ...process.env, LOG_LEVEL: 'info' },

@@ -9,9 +9,9 @@ const generatorCpuRatioMax = 0.7;
 /** @param {import('./types.d.ts').Result} result */
 export function reportOf(result) {
   const { scenario, environment: env, settings } = result;
-  const rate = settings.rate === 0 ? 'as fast as answers come' : `${settings.rate}/s`;
+  const rate = settings.rate === 0 ? 'no rate set' : `${settings.rate}/s`;
   const lines = [
-    `${scenario}: ${settings.target}, ${settings.durationS} s, ${settings.connections} connections, ${rate}`,
+    `${scenario}: ${settings.target}, ${settings.durationS} s${settings.repeatCount > 1 ? ` ${settings.repeatCount} times` : ''}, ${settings.connections} connections, ${rate}`,
     `${env.cpu}, ${env.cores} cores, Linux ${env.kernel}, Node ${env.node}, commit ${env.commit}`,
     '',
     `${'ms'.padEnd(labelWidth)}${columns.map((name) => name.replace('_', '.').padStart(cellWidth)).join('')}`,
@@ -41,15 +41,23 @@ function phaseLines(phase, idleRatio) {
       ? 'gateway CPU not measured'
       : `gateway CPU ${cpuUs.toFixed(0)} us/request (${percent(gatewayCpuRatio)} of a core, ${percent(idleRatio ?? 0)} when idle)`;
   const engines = phase.enginesCpuRatio === null ? '' : `, engines ${percent(phase.enginesCpuRatio)}`;
+  const others = phase.othersCpuRatio === null ? '' : `, everybody else ${percent(phase.othersCpuRatio)}`;
   const generatorMs = phase.requests === 0 ? 0 : (phase.generatorCpuRatio * 1000) / phase.requestsPerSecond;
   return [
     `${phase.name}: ${phase.requests} answered in ${phase.durationS.toFixed(1)} s, ${mean(phase.requestsPerSecond)} req/s, ` +
       `${mean(phase.sentMBps)} MB/s up, ${mean(phase.receivedMBps)} MB/s down`,
     `  errors ${phase.errors} (timeouts ${phase.timeouts}), non-2xx ${phase.non2xx}, mismatches ${phase.mismatches}, ` +
       `unanswered ${phase.unanswered}`,
+    ...figureLines(phase.figures),
     `  ${gateway}`,
-    `  generator ${percent(phase.generatorCpuRatio)} of a core (${generatorMs.toFixed(2)} ms/request)${engines}`,
+    `  generator ${percent(phase.generatorCpuRatio)} of a core (${generatorMs.toFixed(2)} ms/request)${engines}${others}`,
   ];
+}
+
+/** @param {import('./types.d.ts').Phase['figures']} figures */
+function figureLines(figures) {
+  const texts = Object.entries(figures).map(([name, value]) => `${name} ${Number(value.toFixed(2))}`);
+  return texts.length === 0 ? [] : [`  ${texts.join(', ')}`];
 }
 
 /** @param {number} ratio */
@@ -69,10 +77,17 @@ function afterLines(after) {
  * @param {import('./types.d.ts').Phase[]} phases
  */
 export function runNotes(phases) {
-  return phases
+  const disturbed = phases
+    .filter(({ disturbedSliceCount }) => disturbedSliceCount > 0)
+    .map(
+      ({ name, disturbedSliceCount }) =>
+        `${name}: others used the machine in ${disturbedSliceCount} slices; the latency of those is compared with nothing.`,
+    );
+  const busy = phases
     .filter(({ generatorCpuRatio }) => generatorCpuRatio > generatorCpuRatioMax)
     .map(
       ({ name, generatorCpuRatio }) =>
         `${name}: the load generator used ${percent(generatorCpuRatio)} of a core; its own queueing is in these numbers.`,
     );
+  return [...disturbed, ...busy];
 }

@@ -2,8 +2,8 @@
  * `npm run loadtest -- <scenario>`: drives the gateway, checks every answer, and says what it cost. It guards against
  * regressions; ceilings need a native generator, because a Node client is full first.
  *
- * To read: `scenarios/` say what is sent, `runner.mjs` in which phases, `autocannon-phase.mjs` and `open-loop-phase.mjs`
- * how it is measured, `answers.mjs` what counts as right, `verdict.mjs` what counts as passed.
+ * To read: `scenarios/` say what is sent, `runner.mjs` in which phases, `phases/` how it is
+ * measured (`client/` is the open-loop client), `answers.mjs` what counts as right, `verdict.mjs` what counts as passed.
  *
  * Exit code 0: passed, or scenarios listed. 1: failed, slower than the baseline, or the command line is wrong.
  */
@@ -69,22 +69,23 @@ async function main(argv) {
  */
 async function measure(scenario, settings, backend, argv) {
   const startedAt = new Date().toISOString();
-  await backend?.start({ speed: scenario.engineSpeed, model: settings.model });
+  await backend?.start({ scenario, model: settings.model });
   const origin = settings.url ?? backend?.origin ?? '';
-  const { phases, gatewayIdleCpuRatio } = await runScenario({
-    scenario,
-    settings,
-    origin,
-    engineOrigin: backend?.engineOrigin ?? null,
-    pids: backend?.pids ?? null,
-  });
+  const { phases, gatewayIdleCpuRatio } = await runScenario({ scenario, settings, origin, backend });
   const gatewayAfter = (await backend?.leftovers()) ?? null;
-  const { model, durationS, connections, rate } = settings;
+  const { model, durationS, connections, rate, repeatCount } = settings;
   return {
     scenario: scenario.name,
     startedAt,
     environment: environmentOf(argv),
-    settings: { target: settings.url ?? 'own gateway, 1 shard, 3 engines', model, durationS, connections, rate },
+    settings: {
+      target: settings.url ?? 'own gateway, 1 shard, 3 engines',
+      model,
+      durationS,
+      connections,
+      rate,
+      repeatCount,
+    },
     phases,
     gatewayIdleCpuRatio,
     headline: headlineOf(phases),

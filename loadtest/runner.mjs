@@ -1,9 +1,8 @@
 /** One scenario from references to result, against a target that is already up. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askReference, bodySha256 } from './answers.mjs';
-import { runAutocannonPhase } from './autocannon-phase.mjs';
 import { CpuMeter } from './cpu.mjs';
-import { runOpenLoopPhase } from './open-loop-phase.mjs';
+import { runAutocannonPhase } from './phases/autocannon.mjs';
 
 /**
  * Share of the time that is spent before anything counts. As fast as answers come, whatever the rate: sent 300 requests a
@@ -12,23 +11,25 @@ import { runOpenLoopPhase } from './open-loop-phase.mjs';
  */
 const warmupRatio = 0.4;
 const warmupSMax = 4;
+const warmupConnectionsMax = 16;
 /** How long the gateway is watched doing nothing: health checks, scrapes and timers cost CPU too. */
 const idleMs = 1000;
 
 /**
  * @param {{ scenario: import('./types.d.ts').Scenario, settings: import('./types.d.ts').Settings, origin: string,
- *   engineOrigin: string | null, pids: import('./types.d.ts').BackendPids | null }} options `engineOrigin`: an engine to take right answers from
+ *   backend: import('./types.d.ts').OwnBackend | null, onWarm?: () => void }} options `backend`: null when `origin` is not
+ *   ours; `onWarm`: from here on it counts
  * @returns {Promise<Pick<import('./types.d.ts').Result, 'phases' | 'gatewayIdleCpuRatio'>>}
  */
-export async function runScenario({ scenario, settings, origin, engineOrigin, pids }) {
-  const requests = await withReferences(scenario.buildRequests(settings.model), origin, engineOrigin);
+export async function runScenario({ scenario, settings, origin, backend, onWarm }) {
+  const pids = backend?.pids ?? null;
+  const requests = await withReferences(scenario.buildRequests(settings.model), origin, backend?.engineOrigin ?? null);
   const { connections, durationS } = settings;
-  const shared = { origin, requests, pids };
-  // The rate of a scenario with an open-loop phase is that phase's.
-  const rate = scenario.hasOpenLoop ? 0 : settings.rate;
-  const closed = { ...shared, requestsOf: scenario.requestsOf, connections, rate };
   await runAutocannonPhase({
-    ...closed,
+    origin,
+    requests,
+    pids,
+    connections: Math.min(warmupConnectionsMax, connections),
     rate: 0,
     name: 'warm-up',
     durationS: Math.min(warmupSMax, durationS * warmupRatio),
@@ -36,13 +37,12 @@ export async function runScenario({ scenario, settings, origin, engineOrigin, pi
   const idle = new CpuMeter(pids);
   if (pids !== null) await sleep(idleMs);
   const { gatewayCpuRatio: gatewayIdleCpuRatio } = idle.read(0);
-  if (!scenario.hasOpenLoop) {
-    return { phases: [await runAutocannonPhase({ ...closed, name: 'autocannon', durationS })], gatewayIdleCpuRatio };
+  onWarm?.();
+  /** @type {import('./types.d.ts').Phase[]} */
+  const phases = [];
+  for (let repeat = 0; repeat < settings.repeatCount; repeat++) {
+    phases.push(...(await scenario.measure({ origin, requests, settings, pids, backend })));
   }
-  const phases = [
-    await runAutocannonPhase({ ...closed, name: 'autocannon', durationS: durationS / 2 }),
-    await runOpenLoopPhase({ ...shared, name: 'open-loop', rate: settings.rate, durationS: durationS / 2 }),
-  ];
   return { phases, gatewayIdleCpuRatio };
 }
 

@@ -7,17 +7,18 @@ import { scenarios } from './scenarios/index.mjs';
 export const usage = `npm run loadtest -- <scenario> [flags]
 
 Scenarios:
-${scenarios.map(({ name, summary }) => `  ${name.padEnd(10)} ${summary}`).join('\n')}
+${scenarios.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join('\n')}
 
 Flags:
   --url URL          target, http only; without it three simulated engines and a gateway are started and checked after
   --model NAME       model named in the bodies (demo-model)
-  --duration S       seconds of measuring (10)
-  --connections N    connections of autocannon
+  --duration S       seconds of measuring, each repeat
+  --repeat N         measure so often, against the same target (1); a baseline is held against the median of all slices
+  --connections N    connections of autocannon; conversations, streams or slow readers where the notes say so
   --rate R           requests a second, of \`stream\` streams a second; 0 sends as fast as answers come
   --json FILE        result (loadtest/results/<scenario>-<time>.json); the plot goes beside it as .svg
   --baseline FILE    earlier result; exit 1 when p50, p99 or CPU per request grew by more than the threshold
-  --threshold X      allowed growth (0.2)
+  --threshold X      allowed growth (0.2); growth inside the spread of the two runs is none
   --keep             leave the started gateway and engines up until Ctrl-C
 `;
 
@@ -40,13 +41,14 @@ export function parseSettings(argv) {
     scenario: name,
     url: values.url === undefined ? null : originOf(values.url),
     model: values.model ?? 'demo-model',
-    durationS: numberFlag('duration', values.duration, 10, 1),
+    durationS: numberFlag('duration', values.duration, scenario.durationS, 1),
     connections: wholeFlag('connections', values.connections, scenario.connections, 1),
-    rate: wholeFlag('rate', values.rate, scenario.rate, scenario.hasOpenLoop ? 1 : 0),
+    rate: wholeFlag('rate', values.rate, scenario.rate, scenario.rateMin),
     jsonPath: values.json ?? defaultJsonPath(name),
     baselinePath: values.baseline ?? null,
     threshold: numberFlag('threshold', values.threshold, 0.2, 0),
     isKept: values.keep === true,
+    repeatCount: wholeFlag('repeat', values.repeat, 1, 1),
   };
   return { scenario, settings };
 }
@@ -66,6 +68,7 @@ function parse(argv) {
         json: { type: 'string' },
         baseline: { type: 'string' },
         threshold: { type: 'string' },
+        repeat: { type: 'string' },
         keep: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },

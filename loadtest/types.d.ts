@@ -6,6 +6,10 @@ export interface Reference {
   content: string | null;
   /** SHA-256 of the request body as the engine got it, or null when the engine does not tell. */
   bodySha256: string | null;
+  /** Of the completion, as its usage tells; absent: not checked. */
+  tokens?: number;
+  /** The first complete answer becomes the reference for the rest. */
+  isLearned?: boolean;
 }
 
 export interface LoadRequest {
@@ -22,7 +26,17 @@ export interface CheckedRequest extends LoadRequest {
 /** Processes of an own backend. */
 export interface BackendPids {
   gateway: number;
+  supervisor: number;
   engines: number[];
+}
+
+/** What a run asks of the backend that it started. */
+export interface OwnBackend {
+  pids: BackendPids;
+  /** An engine to take right answers from. */
+  engineOrigin: string;
+  /** Over all engines: generations whose client went away since the start, and generations under way or waiting. */
+  engineTotals(): Promise<{ aborted: number; running: number }>;
 }
 
 export interface Settings {
@@ -39,24 +53,39 @@ export interface Settings {
   /** Relative growth over the baseline that fails. */
   threshold: number;
   isKept: boolean;
+  /** How often the measured part is done. */
+  repeatCount: number;
 }
 
 export interface Scenario {
   name: string;
   /** One line for the list. */
   summary: string;
-  /** Of the simulated engines: 0 answers at once, 1 is real time. */
-  engineSpeed: number;
+  /** Of an own backend. `speed`: 0 answers at once, 1 is real time; `flags`: more of `penstock sim`. */
+  engines: { speed: number; flags?: readonly string[] };
+  /** Lines of YAML for the pool of an own gateway. */
+  poolSettings?: string;
+  /** Defaults of the flags. */
+  durationS: number;
   connections: number;
   rate: number;
+  rateMin: number;
   /** Said beside the numbers, so that nobody reads more into them than they hold. */
   notes: readonly string[];
-  /** Distinct requests, in the order in which `requestsOf` numbers them. Deterministic. */
+  /** Distinct requests. Deterministic. The warm-up sends these, too. */
   buildRequests(model: string): LoadRequest[];
-  /** Indexes of the requests that connection `index` of `count` sends, in turn, again and again. */
-  requestsOf: (requestCount: number, index: number, count: number) => number[];
-  /** True: half of the time goes to an open-loop SSE phase, and `rate` is its streams a second. */
-  hasOpenLoop: boolean;
+  /** What counts; at the end no request is under way. */
+  measure(context: MeasureContext): Promise<Phase[]>;
+}
+
+export interface MeasureContext {
+  origin: string;
+  /** Those of `buildRequests`. */
+  requests: CheckedRequest[];
+  settings: Settings;
+  /** Null when the backend is not ours. */
+  pids: BackendPids | null;
+  backend: OwnBackend | null;
 }
 
 export interface Percentiles {
@@ -93,8 +122,12 @@ export interface Phase {
   unanswered: number;
   /** The first few, in words. */
   firstFailures: string[];
-  /** By name: `latency`, or `ttft`, `gap`, `stream` and `send_lag`. */
+  /** By name: `latency`, or `ttft`, `gap`, `stream`, `send_lag` and the like. */
   distributions: Record<string, Distribution>;
+  /** Figures to compare, one for each slice of the time. */
+  slices: Record<string, number[]>;
+  /** What only this scenario tells. */
+  figures: Record<string, number>;
   /** Null when the gateway is not ours to look at. */
   gatewayCpuUsPerRequest: number | null;
   /** Share of one core. */
@@ -103,6 +136,17 @@ export interface Phase {
   enginesCpuRatio: number | null;
   /** This process, share of one core. */
   generatorCpuRatio: number;
+  /** Everybody else on the machine; null when it is not known what is ours. */
+  othersCpuRatio: number | null;
+  /** Slices whose latency is not in `slices`, because others were in the way. */
+  disturbedSliceCount: number;
+}
+
+/** Median and quartiles over all slices of all repeats. */
+export interface Spread {
+  median: number;
+  low: number;
+  high: number;
 }
 
 export interface Environment {
@@ -118,12 +162,19 @@ export interface Result {
   scenario: string;
   startedAt: string;
   environment: Environment;
-  settings: { target: string; model: string; durationS: number; connections: number; rate: number };
+  settings: {
+    target: string;
+    model: string;
+    durationS: number;
+    connections: number;
+    rate: number;
+    repeatCount: number;
+  };
   phases: Phase[];
   /** Share of one core that the gateway uses without load, to read `gatewayCpuUsPerRequest` with. */
   gatewayIdleCpuRatio: number | null;
   /** What a later run is compared with; lower is better in each. */
-  headline: Record<string, number>;
+  headline: Record<string, Spread>;
   /** Null with --url. */
   gatewayAfter: { leasesOutstanding: Record<string, number>; bugTotal: number } | null;
   notes: string[];

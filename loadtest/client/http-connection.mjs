@@ -1,41 +1,42 @@
 /**
- * One kept-alive connection of the open-loop client. Reads a chunked SSE response as it comes, so that each event has the
- * instant of the read that completed it; a client that waits for the whole response, as autocannon does, cannot.
+ * One kept-alive connection of the open-loop clients. Hands over a response as it comes, so that each piece has the instant
+ * of the read that brought it; a client that waits for the whole response, as autocannon does, cannot. It can also be half
+ * a client: send a part of a request, read slowly, leave in the middle.
  */
 import { connect } from 'node:net';
 
 /** Where in a response the next byte belongs. */
-const At = /** @type {const} */ ({ idle: 0, head: 1, size: 2, data: 3, dataEnd: 4, lastLine: 5 });
-const blankLine = Buffer.from('\n\n');
+const At = /** @type {const} */ ({ idle: 0, head: 1, body: 2, size: 3, data: 4, dataEnd: 5, lastLine: 6 });
 const nothing = Buffer.alloc(0);
 /** A response head, or a chunk-size line, never needs more. */
 const lineBytesMax = 16_384;
 
+/** @typedef {ReadonlyMap<string, string>} Headers by name in lower case */
 /**
- * @typedef {object} StreamListener
- * @property {(status: number) => void} onHead
- * @property {(event: string, atMs: number) => void} onEvent one SSE event, without the blank line that ends it
- * @property {() => void} onEnd the last chunk came, and no half event before it
+ * @typedef {object} ResponseListener
+ * @property {(status: number, headers: Headers) => void} onHead
+ * @property {(bytes: Buffer, atMs: number) => void} onBody borrowed; throws when it is wrong, which fails the response
+ * @property {() => void} onEnd the body is whole
  * @property {(why: string) => void} onFail any other end; nothing is called after it
  */
 
-export class SseConnection {
+export class HttpConnection {
   #socket;
   #at = /** @type {number} */ (At.idle);
   /** Bytes of an unfinished head or chunk line. */
   #line = nothing;
-  /** Bytes of an unfinished event. */
-  #event = nothing;
-  #chunkBytesLeft = 0;
-  /** @type {StreamListener | null} */
+  /** Of the chunk, or of a body with a known length. */
+  #bytesLeft = 0;
+  /** @type {ResponseListener | null} */
   #listener = null;
+  #isLast = false;
   /** Bytes read so far. */
   receivedBytes = 0;
 
   /**
    * @param {string} host
    * @param {number} port
-   * @param {(connection: SseConnection) => void} onClosed called once
+   * @param {(connection: HttpConnection) => void} onClosed called once
    */
   constructor(host, port, onClosed) {
     this.#socket = connect({ host, port, noDelay: true });
@@ -47,19 +48,34 @@ export class SseConnection {
     });
   }
 
+  /** False when the other side said that it will close after this response. */
+  get isReusable() {
+    return !this.#isLast && !this.#socket.destroyed;
+  }
+
   /**
-   * Sends one request; the connection must be idle.
-   * @param {Buffer} request head and body
-   * @param {StreamListener} listener
+   * Sends a request, or the first part of one; the connection must be idle.
+   * @param {readonly Buffer[]} parts
+   * @param {ResponseListener} listener
    */
-  send(request, listener) {
+  send(parts, listener) {
     if (this.#listener !== null) throw new Error('the connection is in use');
     this.#listener = listener;
     this.#at = At.head;
-    this.#socket.write(request);
+    this.#socket.cork();
+    for (const part of parts) this.#socket.write(part);
+    this.#socket.uncork();
   }
 
-  /** A stream under way fails. */
+  pause() {
+    this.#socket.pause();
+  }
+
+  resume() {
+    this.#socket.resume();
+  }
+
+  /** A response under way fails. */
   destroy() {
     this.#socket.destroy();
   }
@@ -82,7 +98,8 @@ export class SseConnection {
     try {
       while (offset < bytes.length) {
         if (this.#at === At.idle) throw new Error('bytes after the end of the response');
-        offset = this.#at === At.data ? this.#readData(bytes, offset, nowMs) : this.#readLine(bytes, offset);
+        const isBody = this.#at === At.data || this.#at === At.body;
+        offset = isBody ? this.#readBody(bytes, offset, nowMs) : this.#readLine(bytes, offset);
       }
     } catch (error) {
       this.#fail(error instanceof Error ? error.message : String(error));
@@ -94,18 +111,14 @@ export class SseConnection {
    * @param {number} offset
    * @param {number} nowMs
    */
-  #readData(bytes, offset, nowMs) {
-    const end = Math.min(bytes.length, offset + this.#chunkBytesLeft);
-    this.#chunkBytesLeft -= end - offset;
-    if (this.#chunkBytesLeft === 0) this.#at = At.dataEnd;
-    let rest = bytes.subarray(offset, end);
-    if (this.#event.length > 0) rest = Buffer.concat([this.#event, rest]);
-    for (let at = rest.indexOf(blankLine); at !== -1; at = rest.indexOf(blankLine)) {
-      this.#listener?.onEvent(rest.toString('utf8', 0, at), nowMs);
-      rest = rest.subarray(at + blankLine.length);
+  #readBody(bytes, offset, nowMs) {
+    const end = Math.min(bytes.length, offset + this.#bytesLeft);
+    this.#bytesLeft -= end - offset;
+    this.#listener?.onBody(bytes.subarray(offset, end), nowMs);
+    if (this.#bytesLeft === 0) {
+      if (this.#at === At.body) this.#end();
+      else this.#at = At.dataEnd;
     }
-    // A copy: `rest` would keep the whole read alive.
-    this.#event = rest.length === 0 ? nothing : Buffer.from(rest);
     return end;
   }
 
@@ -138,8 +151,8 @@ export class SseConnection {
       case At.size:
         if (!/^[0-9a-f]{1,8}\s*(;|$)/i.test(text))
           throw new Error(`bad chunk size ${JSON.stringify(text.slice(0, 20))}`);
-        this.#chunkBytesLeft = Number.parseInt(text, 16);
-        this.#at = this.#chunkBytesLeft === 0 ? At.lastLine : At.data;
+        this.#bytesLeft = Number.parseInt(text, 16);
+        this.#at = this.#bytesLeft === 0 ? At.lastLine : At.data;
         break;
       case At.dataEnd:
         if (text !== '') throw new Error('a chunk is longer than its size');
@@ -147,21 +160,32 @@ export class SseConnection {
         break;
       default:
         // Trailer fields, up to an empty line.
-        if (text === '') this.#onLastLine();
+        if (text === '') this.#end();
     }
   }
 
   /** @param {string} head */
   #onHead(head) {
-    const status = Number(head.slice(9, 12));
-    this.#listener?.onHead(status);
-    if (!/\r\ntransfer-encoding: *chunked *(\r\n|$)/i.test(head))
-      throw new Error(`status ${status}, not a chunked stream`);
-    this.#at = At.size;
+    const [statusLine = '', ...fields] = head.split('\r\n');
+    const status = Number(statusLine.slice(9, 12));
+    const headers = new Map(
+      fields.map((field) => {
+        const colon = field.indexOf(':');
+        return [field.slice(0, colon).toLowerCase(), field.slice(colon + 1).trim()];
+      }),
+    );
+    this.#isLast = headers.get('connection')?.toLowerCase() === 'close';
+    this.#listener?.onHead(status, headers);
+    const length = headers.get('content-length');
+    if (headers.get('transfer-encoding')?.toLowerCase() === 'chunked') this.#at = At.size;
+    else if (length !== undefined && /^\d{1,15}$/.test(length)) {
+      this.#at = At.body;
+      this.#bytesLeft = Number(length);
+      if (this.#bytesLeft === 0) this.#end();
+    } else throw new Error(`status ${status}, a response without a length`);
   }
 
-  #onLastLine() {
-    if (this.#event.length > 0) throw new Error('the stream ends in the middle of an event');
+  #end() {
     const listener = this.#listener;
     this.#at = At.idle;
     this.#listener = null;
