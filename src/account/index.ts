@@ -4,7 +4,6 @@
  *
  * Read in this order: metrics (the table), accountant (who counts), access-log, exposition (Prometheus text, HDR).
  */
-export { accessRecord } from './access-log.ts';
-export type { AccessRecord } from './access-log.ts';
+export { AccessLines } from './access-log.ts';
 export { Accountant, estimatePromptTokens } from './accountant.ts';
 export { counterCell, histogramCell, metricById, metricList, metrics } from './metrics.ts';

@@ -1,4 +1,3 @@
-import { accessRecord } from '../account/index.ts';
 import { type CloseCode, closeReasons, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { Answer, FilterChain } from '../filters/index.ts';
 import { errorReply, type Reply, writeReply } from '../relay/index.ts';
@@ -130,11 +129,7 @@ export class Closer {
     this.#runEndFilters(exchange);
     accountant.noteClose(exchange, clock.nowMs);
     if (leases.holds(exchange, Lease.logLine)) {
-      const { writeAccessLog } = state.parts;
-      if (exchange.wantsAccessLog && writeAccessLog !== null) {
-        const listener = state.parts.listenerNames[exchange.listenerIndex] ?? '';
-        writeAccessLog(accessRecord(exchange, listener, clock.nowMs, exchange.detail));
-      }
+      if (exchange.wantsAccessLog) state.parts.writeAccessLog(exchange, clock.nowMs, exchange.detail);
       leases.give(exchange, Lease.logLine);
     }
     state.giveExchange(exchange);

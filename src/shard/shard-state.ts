@@ -1,6 +1,6 @@
 import { type Accountant } from '../account/index.ts';
 import { bug, type Clock } from '../core/index.ts';
-import { Lease, type LeaseBook } from '../exchange/index.ts';
+import { type Exchange, Lease, type LeaseBook } from '../exchange/index.ts';
 import { RequestScanner } from '../http/index.ts';
 import type { FleetTable, SharedBudget, SlabPool } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
@@ -19,8 +19,8 @@ export interface ShardParts {
   readonly leases: LeaseBook;
   readonly accountant: Accountant;
   readonly listenerNames: readonly string[];
-  /** Writes one access-log line; null when the log level leaves them out. */
-  readonly writeAccessLog: ((record: object) => void) | null;
+  /** Writes one access-log line, unless the log level leaves them out. */
+  readonly writeAccessLog: (exchange: Exchange, nowMs: number, detail: string) => void;
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', fields: object, message: string) => void;
 }
 

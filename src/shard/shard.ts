@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { Accountant, counterCell, histogramCell, metrics } from '../account/index.ts';
+import { AccessLines, Accountant, counterCell, histogramCell, metrics } from '../account/index.ts';
 import { Clock, onBug } from '../core/index.ts';
 import { LeaseBook, leaseNames, phaseNames } from '../exchange/index.ts';
 import type { FilterContext, FilteredExchange } from '../filters/index.ts';
@@ -108,7 +108,11 @@ export class Shard {
     const listenerNames = config.listeners.map((listener) => listener.name);
     const accountant = new Accountant(series, listenerNames);
     const isLogging = logger.isLevelEnabled('info');
-    const writeAccessLog = isLogging ? (record: object): void => logger.info(record, 'access') : null;
+    const accessLines = new AccessLines(init.shardIndex);
+    const writeAccessLog: ShardState['parts']['writeAccessLog'] = (exchange, nowMs, detail) => {
+      if (!isLogging) return;
+      logPipe.write(accessLines.line(exchange, listenerNames[exchange.listenerIndex] ?? '', nowMs, detail));
+    };
     const parts = { clock, random, fleet, budget, slabs, leases, accountant, listenerNames, writeAccessLog, log };
     return new Shard({ init, loaded, parts, runtime, runtimeContext, registry, logPipe, series });
   }

@@ -1,0 +1,14 @@
+/** Which version of a program is on this machine. */
+import { spawnSync } from 'node:child_process';
+
+/**
+ * What `pattern` captures in the output of `command`; null when there is no such program.
+ * @param {string} command
+ * @param {readonly string[]} argv
+ * @param {RegExp} pattern
+ */
+export function versionOf(command, argv, pattern) {
+  const { error, stdout, stderr } = spawnSync(command, argv, { encoding: 'utf8', timeout: 10_000 });
+  if (error !== undefined) return null;
+  return pattern.exec(stdout + stderr)?.[1] ?? null;
+}
