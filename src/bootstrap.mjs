@@ -3,7 +3,7 @@
 // Plain JavaScript without dependencies, because it runs before either exists.
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join, relative } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -32,26 +32,25 @@ function runOrExit(command, args) {
 const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
 const wasmCompiler = join(root, 'node_modules', 'assemblyscript', 'bin', 'asc.js');
 
-/** Compiles an AssemblyScript file and puts the module into a source file beside it, so that loading it needs no path. */
-function compileWasm(path) {
-  const source = join(root, path);
-  const target = source.replace(/\.ts$/, '.wasm.ts');
-  if (modifiedMs(relative(root, target)) >= modifiedMs(path)) return;
-  const binary = source.replace(/\.ts$/, '.wasm');
+/** Compiles a folder of AssemblyScript and puts the module into a source file there, so that loading it needs no path. */
+function compileWasm(folder) {
+  const target = `${folder}/module.wasm.ts`;
+  const sources = readdirSync(join(root, folder)).filter((name) => /(?<!\.wasm|\.d)\.ts$/.test(name));
+  if (sources.every((name) => modifiedMs(`${folder}/${name}`) <= modifiedMs(target))) return;
+  const source = join(root, folder, 'module.ts');
+  const binary = join(root, folder, 'module.wasm');
   const flags = '-O3 --converge --noAssert --runtime stub --enable simd --importMemory --initialMemory 1';
   runOrExit(process.execPath, [wasmCompiler, source, '--outFile', binary, ...flags.split(' ')]);
   const base64 = readFileSync(binary).toString('base64');
   rmSync(binary);
-  writeFileSync(
-    target,
-    `// Made from ${basename(source)} by src/bootstrap.mjs.\nexport const wasmBase64 =\n  '${base64}';\n`,
-  );
+  const text = `// Made from module.ts by src/bootstrap.mjs.\nexport const wasmBase64 =\n  '${base64}';\n`;
+  writeFileSync(join(root, target), text);
 }
 
 if (modifiedMs('node_modules/.package-lock.json') < modifiedMs('package-lock.json')) {
   runOrExit('npm', ['ci', '--no-audit', '--no-fund']);
 }
-compileWasm('src/http/wasm/nested-value.ts');
+compileWasm('src/http/wasm');
 if (!flags.has('--install-only')) {
   if (modifiedMs('dist/.built') < newestSourceMs(join(root, 'src'))) {
     runOrExit(process.execPath, [compiler, '-p', 'src']);

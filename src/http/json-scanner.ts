@@ -8,7 +8,8 @@
  * says nothing). Not checked: the spelling of numbers, literals and escapes in members that are not wanted.
  */
 import { decodeString, endsEscaped, hasBackslash, stringEnd } from './json-string.ts';
-import { forgetPiece, NestedValue } from './nested-value.ts';
+import { NestedValue } from './nested-value.ts';
+import { forgetPiece } from './scan-memory.ts';
 import { Field, FieldKind, fieldNamed, fieldOf, keyBytesMax, requestFields, valueBytesMax } from './request-fields.ts';
 
 /** `notObject` and `invalid` are final; `complete` turns `invalid` when anything but white space follows the document. */

@@ -1,0 +1,150 @@
+/**
+ * Chained hash of a prompt's bytes, for routing by KV cache: the value of block i covers all bytes from the start to the end
+ * of block i, so one look-up answers "who has this whole prefix". AssemblyScript, as nested-value.ts.
+ *
+ * Two 32-bit lanes of MurmurHash3's kind over words of 8 bytes; at the end of a block both are finalised, stored, and
+ * carried on. Not cryptographic: a collision sends a request to the wrong endpoint, never a wrong answer; the secret that
+ * keeps others from aiming at one is mixed in by the caller, afterwards, because `model` may stand behind the messages.
+ *
+ * State, `stateBytes` long:
+ *
+ * | Offset | Field                                                               |
+ * | ------ | ------------------------------------------------------------------- |
+ * | 0      | i32 h1, 4: i32 h2                                                   |
+ * | 8      | i32 offset: bytes hashed, those of `pending` included               |
+ * | 12     | i32 blockBytes: of those, bytes in the open block                   |
+ * | 16     | i32 blockSize: where the open block ends                            |
+ * | 20     | i32 count: blocks closed                                            |
+ * | 24     | u64 pending: the bytes of a word that is not complete, 0 above them |
+ * | 32     | for each closed block: i32 h1, i32 h2, i32 offset of its end        |
+ */
+const C1: u32 = 0x239b961b;
+const C2: u32 = 0xab0e9789;
+const C3: u32 = 0x38b34ae5;
+const C4: u32 = 0xa1e38b93;
+const N1: u32 = 0x561ccd1b;
+const N2: u32 = 0x0bcaa747;
+const PHI: u32 = 0x9e3779b1;
+
+const BLOCKS: usize = 32;
+const BLOCK_RECORD_BYTES: usize = 12;
+/** 3 MiB have 672; the rest is for checkpoints. Behind the last one nothing is hashed. */
+const BLOCK_COUNT_MAX: i32 = 2048;
+
+/** Finer where prompts usually part: 512 B up to 64 KiB, 2 KiB up to 512 KiB, then 8 KiB. */
+function blockSizeAt(offset: i32): i32 {
+  return offset < 0x10000 ? 512 : offset < 0x80000 ? 2048 : 8192;
+}
+
+export function hashReset(state: usize): void {
+  store<i32>(state, 0x70656e73, 0);
+  store<i32>(state, 0x746f636b, 4);
+  store<i32>(state, 0, 8);
+  store<i32>(state, 0, 12);
+  store<i32>(state, blockSizeAt(0), 16);
+  store<i32>(state, 0, 20);
+  store<u64>(state, 0, 24);
+}
+
+/** Hashes [start, end). */
+export function hashPush(state: usize, start: usize, end: usize): void {
+  if (load<i32>(state, 20) >= BLOCK_COUNT_MAX) return;
+  let at = start;
+  let blockBytes = load<i32>(state, 12);
+  let offset = load<i32>(state, 8);
+  // Bytes up to the next whole word of the block.
+  let pending = load<u64>(state, 24);
+  while (at < end && (blockBytes & 7) != 0) {
+    pending |= (<u64>load<u8>(at)) << ((<u64>(blockBytes & 7)) << 3);
+    at++;
+    blockBytes++;
+    offset++;
+    if ((blockBytes & 7) == 0) {
+      mix(state, pending);
+      pending = 0;
+    }
+  }
+  let blockSize = load<i32>(state, 16);
+  while (true) {
+    if (blockBytes == blockSize) {
+      close(state, blockBytes, offset);
+      if (load<i32>(state, 20) >= BLOCK_COUNT_MAX) return;
+      blockBytes = 0;
+      blockSize = load<i32>(state, 16);
+    }
+    if (at + 8 > end) break;
+    let h1: u32 = load<u32>(state, 0);
+    let h2: u32 = load<u32>(state, 4);
+    const room: usize = blockSize - blockBytes;
+    const stop = at + (min<usize>(room, end - at) & ~7);
+    const from = at;
+    for (; at < stop; at += 8) {
+      h1 = lane1(h1, load<u32>(at, 0));
+      h2 = lane2(h2, h1, load<u32>(at, 4));
+    }
+    store<u32>(state, h1, 0);
+    store<u32>(state, h2, 4);
+    blockBytes += <i32>(at - from);
+    offset += <i32>(at - from);
+  }
+  while (at < end) {
+    pending |= (<u64>load<u8>(at)) << ((<u64>(blockBytes & 7)) << 3);
+    at++;
+    blockBytes++;
+    offset++;
+  }
+  store<i32>(state, offset, 8);
+  store<i32>(state, blockBytes, 12);
+  store<u64>(state, pending, 24);
+}
+
+/**
+ * A place where conversations continue, the end of a message: closes the open block here, so that the next turn finds all
+ * of this one. Not a block shorter than a quarter of its size, or many short messages would cost a look-up each.
+ */
+export function hashCheckpoint(state: usize): void {
+  const blockBytes = load<i32>(state, 12);
+  if (blockBytes * 4 < load<i32>(state, 16) || load<i32>(state, 20) >= BLOCK_COUNT_MAX) return;
+  if ((blockBytes & 7) != 0) mix(state, load<u64>(state, 24));
+  close(state, blockBytes, load<i32>(state, 8));
+  store<i32>(state, 0, 12);
+  store<u64>(state, 0, 24);
+}
+
+function lane1(h1: u32, word: u32): u32 {
+  return rotl<u32>(h1 ^ (rotl<u32>(word * C1, 15) * C2), 13) * 5 + N1;
+}
+
+function lane2(h2: u32, h1: u32, word: u32): u32 {
+  return rotl<u32>(h2 ^ (rotl<u32>(word * C3, 16) * C4), 17) * 5 + N2 + h1;
+}
+
+function mix(state: usize, word: u64): void {
+  const h1 = lane1(load<u32>(state, 0), <u32>word);
+  store<u32>(state, h1, 0);
+  store<u32>(state, lane2(load<u32>(state, 4), h1, <u32>(word >> 32)), 4);
+}
+
+/** The length goes in too: a padded word and one with zeroes at its end are not the same bytes. */
+function close(state: usize, blockBytes: i32, offset: i32): void {
+  const h1 = load<u32>(state, 0) ^ <u32>blockBytes;
+  const h2 = load<u32>(state, 4);
+  const a = finalise(h1 ^ rotl<u32>(h2, 1), 0x85ebca6b, 0xc2b2ae35);
+  const b = finalise(h2 ^ (h1 * PHI), 0x7feb352d, 0x846ca68b);
+  const count = load<i32>(state, 20);
+  const record = state + BLOCKS + <usize>count * BLOCK_RECORD_BYTES;
+  store<u32>(record, a, 0);
+  store<u32>(record, b, 4);
+  store<i32>(record, offset, 8);
+  store<u32>(state, a, 0);
+  store<u32>(state, b, 4);
+  store<i32>(state, blockSizeAt(offset), 16);
+  store<i32>(state, count + 1, 20);
+}
+
+function finalise(value: u32, first: u32, second: u32): u32 {
+  let hash = value;
+  hash = (hash ^ (hash >>> 16)) * first;
+  hash = (hash ^ (hash >>> 13)) * second;
+  return hash ^ (hash >>> 16);
+}
