@@ -30,6 +30,7 @@ test('config: when only listeners and pools are given, every other setting has t
     connectMs: 2000,
     firstByteMs: 300_000,
     streamIdleMs: 120_000,
+    streamPingMs: 0,
     requestIdleMs: 30_000,
     downstreamIdleMs: 75_000,
     totalMs: 0,
@@ -80,8 +81,8 @@ test('config: when only listeners and pools are given, every other setting has t
       inflightMax: 0,
       queue: { requestsMax: 1024, waitMs: 5000 },
       keepaliveIdleMs: 4000,
-      retries: { attempts: 2, on: ['connect', 'reset', '502', '503', '429'] },
-      ejection: { consecutiveFailures: 5, baseMs: 10_000, maxMs: 300_000 },
+      retries: { attempts: 2, on: ['connect', 'reset', '502', '503', '429'], budgetPercent: 20, budgetMin: 3 },
+      ejection: { consecutiveFailures: 5, baseMs: 10_000, maxMs: 300_000, shareMaxPercent: 50 },
       credential: null,
       passAuthorization: false,
       tls: { verify: true, caPath: null, serverName: null },
@@ -162,8 +163,8 @@ pools:
   - { name: b, endpoints: [{ url: "http://h:1" }], retries: *r }
 `);
   expect(config.pools.map(({ retries }) => retries)).toEqual([
-    { attempts: 7, on: ['connect', '503'] },
-    { attempts: 7, on: ['connect', '503'] },
+    { attempts: 7, on: ['connect', '503'], budgetPercent: 20, budgetMin: 3 },
+    { attempts: 7, on: ['connect', '503'], budgetPercent: 20, budgetMin: 3 },
   ]);
 });
 

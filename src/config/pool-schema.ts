@@ -90,6 +90,18 @@ const retries = section(
       max: 64,
       doc: '`connect`: no connection, no byte sent. `reset`: lost before the response head, on inference endpoints only. A status: the endpoint refused.',
     }),
+    budget_percent: integer({
+      default: 20,
+      min: 0,
+      max: 100,
+      doc: 'Retries for a hundred requests, over the last 5 to 10 seconds; what is beyond fails at once, so that an overloaded pool is not given more to do.',
+    }),
+    budget_min: integer({
+      default: 3,
+      min: 0,
+      max: 10_000,
+      doc: 'Retries that each shard may make in that time however few requests there were.',
+    }),
   },
   { default: {}, doc: 'Tries at another endpoint, before anything of a response was relayed.' },
 );
@@ -99,7 +111,7 @@ export const ejectionShape = {
     default: 5,
     min: 1,
     max: 1000,
-    doc: 'Failures in a row that take an endpoint out of the pick.',
+    doc: 'Faults in a row that take an endpoint out of the pick: no connection, a reset, an invalid, late or truncated response, a 500, 502 or 504, a stream without JSON, or one at a tenth of the token rate of the other endpoints.',
   }),
   base_ms: durationMs({
     default: '10s',
@@ -108,6 +120,12 @@ export const ejectionShape = {
     doc: 'How long the first time; each further time is twice as long.',
   }),
   max_ms: durationMs({ default: '5m', min: '100ms', max: '24h', doc: 'The longest an endpoint stays out.' }),
+  share_max_percent: integer({
+    default: 50,
+    min: 0,
+    max: 100,
+    doc: 'How much of the pool may be out for other faults than failed connects. Beyond it endpoints stay, whatever they answer.',
+  }),
 };
 
 const ejection = section(ejectionShape, {

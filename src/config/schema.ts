@@ -170,6 +170,12 @@ const timeouts = section(
     connect_ms: durationMs({ default: '2s', min: '1ms', max: '10m', doc: 'To connect to an endpoint, TLS included.' }),
     first_byte_ms: durationMs({ default: '5m', min: '1ms', max: '24h', doc: 'From dispatch to the response head.' }),
     stream_idle_ms: durationMs({ default: '2m', min: '1ms', max: '24h', doc: 'Between two reads of a response body.' }),
+    stream_ping_ms: durationMs({
+      default: 0,
+      min: 0,
+      max: '24h',
+      doc: 'After this long without a byte an event stream gets a comment (`: ping`; a `ping` event on Anthropic paths), so that what stands between keeps the connection. 0 is never. Once the response head is here.',
+    }),
     request_idle_ms: durationMs({
       default: '30s',
       min: '1ms',

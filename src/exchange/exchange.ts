@@ -87,6 +87,10 @@ export class Exchange {
   flowPlace = -1;
   endpointUrl = '';
   attempts = 0;
+  /** The gateway has tried again as often as it may: the client should not. */
+  areRetriesSpent = false;
+  /** What the client is told to wait, where it is known better than by the reason; 0 = it is not. */
+  retryAfterSeconds = 0;
 
   // Times, in milliseconds of the clock; 0 = has not happened.
   startedMs = 0;
@@ -96,6 +100,8 @@ export class Exchange {
   /** First byte of the response body. */
   firstByteMs = 0;
   lastEventMs = 0;
+  /** The last ping. */
+  pingedMs = 0;
 
   // Deadlines, absolute, swept by the shard's one timer.
   requestDeadlineMs = noDeadline;
@@ -136,11 +142,14 @@ export class Exchange {
     this.flowPlace = -1;
     this.endpointUrl = '';
     this.attempts = 0;
+    this.areRetriesSpent = false;
+    this.retryAfterSeconds = 0;
     this.startedMs = 0;
     this.routableMs = 0;
     this.dispatchedMs = 0;
     this.firstByteMs = 0;
     this.lastEventMs = 0;
+    this.pingedMs = 0;
     this.requestDeadlineMs = noDeadline;
     this.responseDeadlineMs = noDeadline;
     this.totalDeadlineMs = noDeadline;

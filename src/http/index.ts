@@ -24,6 +24,7 @@ export { boundaryOf, findMultipartModel } from './multipart.ts';
 export { ParserErrorCode } from './parser-error.ts';
 export type { ResponseLimits } from './parser-error.ts';
 export { BodyKind, ResponseParser } from './response-parser.ts';
+export { retryAfterMs } from './retry-after.ts';
 export type { ResponseSink } from './response-parser.ts';
 export { SseTap } from './sse-tap.ts';
 export { statusLine, statusText } from './status-text.ts';

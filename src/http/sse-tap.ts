@@ -2,6 +2,7 @@
  * Watches a stream of server-sent events as it passes and never changes it: counts events, knows whether another event may
  * be appended, and keeps what is needed to read the token usage at the end. WHATWG HTML, section 9.2 (event stream).
  */
+import { JsonKey } from './json-key.ts';
 import { lastUsageObject, mergeUsage, parseUsage } from './usage.ts';
 import type { PartialUsage, TokenUsage } from './usage.ts';
 
@@ -12,7 +13,7 @@ const colon = 0x3a;
 const openBrace = 0x7b;
 
 /** Start of a line that was cut: enough for field name and the prefixes below. */
-const headBytesMax = 32;
+const headBytesMax = 48;
 /** Tail of a line that was cut; usage stands near the end of an event. At least half of it is kept. */
 const tailBytesMax = 8192;
 /** How far from its end a line is searched for usage: `response.completed` has up to 8 KB of metadata behind it. */
@@ -24,6 +25,15 @@ const empty = Buffer.alloc(0);
 const dataName: Uint8Array = Buffer.from('data');
 const eventName: Uint8Array = Buffer.from('event:');
 const errorName: Uint8Array = Buffer.from('error');
+const quote = 0x22;
+const finishReason = new JsonKey('finish_reason');
+/** Events after which a stream of that API is over: Anthropic's messages, and OpenAI's responses. */
+const lastEventNames: readonly Uint8Array[] = [
+  Buffer.from('message_stop'),
+  Buffer.from('response.completed'),
+  Buffer.from('response.incomplete'),
+  Buffer.from('response.failed'),
+];
 const doneMark: Uint8Array = Buffer.from('[DONE]');
 const errorString: Uint8Array = Buffer.from('"error"');
 const typeString: Uint8Array = Buffer.from('"type"');
@@ -69,6 +79,12 @@ export class SseTap {
   doneSeen = false;
   /** An event's data began with `{"error"` or `{"type":"error"`, or the event's name was `error`. */
   errorSeen = false;
+  /** Events whose data is neither a JSON object nor `[DONE]`. */
+  oddCount = 0;
+  /** Some choice has a finish reason. */
+  finishSeen = false;
+  /** The event that ends a stream of messages or responses came. */
+  lastEventSeen = false;
   #lineEnds: LineEnds = LineEnds.unknown;
   #isFirstLine = true;
   /** The last piece ended with a CR that ended a line; an LF right behind it belongs to it. */
@@ -94,6 +110,9 @@ export class SseTap {
     this.eventCount = 0;
     this.doneSeen = false;
     this.errorSeen = false;
+    this.oddCount = 0;
+    this.finishSeen = false;
+    this.lastEventSeen = false;
     this.#lineEnds = LineEnds.unknown;
     this.#isFirstLine = true;
     this.#skipsLf = false;
@@ -130,6 +149,11 @@ export class SseTap {
     }
   }
 
+  /** The stream is over: what came of a line without its end is looked at too. */
+  finish(): void {
+    if (this.#lineBytes > 0) this.#endCutLine();
+  }
+
   /** The usage the stream reported about itself; null when it reported none. Allocates: once, at the end of the stream. */
   readUsage(): TokenUsage | null {
     return mergeUsage(this.#firstUsage.parse(), this.#lastUsage.parse());
@@ -163,10 +187,15 @@ export class SseTap {
       if (valueAt === headEnd || head[valueAt] === colon) {
         this.#takeData(head, valueAt + 1, headEnd);
         this.#findUsage(tail, tailStart, tailEnd);
+        if (!this.finishSeen) {
+          const from = Math.max(tailStart, tailEnd - searchBytesMax);
+          this.finishSeen = finishReason.lastValue(tail, from, tailEnd, quote) !== -1;
+        }
       }
     } else if (startsWith(head, headStart, headEnd, eventName)) {
       const nameAt = afterSpaces(head, headStart + eventName.length, headEnd);
-      if (headEnd - nameAt === errorName.length && startsWith(head, nameAt, headEnd, errorName)) this.errorSeen = true;
+      if (isName(head, nameAt, headEnd, errorName)) this.errorSeen = true;
+      else if (lastEventNames.some((name) => isName(head, nameAt, headEnd, name))) this.lastEventSeen = true;
     }
   }
 
@@ -176,7 +205,26 @@ export class SseTap {
     this.#hasData = true;
     const at = start < end && head[start] === space ? start + 1 : start;
     if (startsWith(head, at, end, doneMark)) this.doneSeen = true;
-    else if (isErrorObject(head, at, end)) this.errorSeen = true;
+    else if (head[at] === openBrace) this.#takeType(head, at, end);
+    else this.oddCount++;
+  }
+
+  /** Events without a name say what they are in their first member: `{"error"`, or `{"type":"..."`, spaces allowed. */
+  #takeType(bytes: Buffer, start: number, end: number): void {
+    let at = afterSpaces(bytes, start + 1, end);
+    if (startsWith(bytes, at, end, errorString)) {
+      this.errorSeen = true;
+      return;
+    }
+    if (!startsWith(bytes, at, end, typeString)) return;
+    at = afterSpaces(bytes, at + typeString.length, end);
+    if (bytes[at] !== colon) return;
+    at = afterSpaces(bytes, at + 1, end);
+    if (bytes[at] !== quote) return;
+    const nameEnd = bytes.indexOf(quote, at + 1);
+    if (nameEnd === -1 || nameEnd >= end) return;
+    if (isName(bytes, at + 1, nameEnd, errorName)) this.errorSeen = true;
+    else if (lastEventNames.some((name) => isName(bytes, at + 1, nameEnd, name))) this.lastEventSeen = true;
   }
 
   #findUsage(tail: Buffer, tailStart: number, tailEnd: number): void {
@@ -233,14 +281,8 @@ function startsWith(bytes: Buffer, start: number, end: number, prefix: Uint8Arra
   return true;
 }
 
-/** `{"error"` or `{"type":"error"`, spaces allowed. */
-function isErrorObject(bytes: Buffer, start: number, end: number): boolean {
-  if (bytes[start] !== openBrace) return false;
-  let at = afterSpaces(bytes, start + 1, end);
-  if (startsWith(bytes, at, end, errorString)) return true;
-  if (!startsWith(bytes, at, end, typeString)) return false;
-  at = afterSpaces(bytes, at + typeString.length, end);
-  return bytes[at] === colon && startsWith(bytes, afterSpaces(bytes, at + 1, end), end, errorString);
+function isName(bytes: Buffer, start: number, end: number, name: Uint8Array): boolean {
+  return end - start === name.length && startsWith(bytes, start, end, name);
 }
 
 function afterSpaces(bytes: Buffer, start: number, end: number): number {

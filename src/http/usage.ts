@@ -2,7 +2,7 @@
  * Finds the token usage an answer reports about itself, in bytes whose beginning may be missing. The names differ by API,
  * the place does not: an object under a key `"usage"`, near the end.
  */
-import { afterWhitespace, endsEscaped } from './json-string.ts';
+import { JsonKey } from './json-key.ts';
 import { readCounts, UsageCount, usageCounts } from './usage-object.ts';
 
 /** Tokens as OTel's `gen_ai.usage.*` counts them. `cachedTokens` are part of `promptTokens`, whatever the API says. */
@@ -19,44 +19,12 @@ export interface PartialUsage {
   readonly cachedTokens: number;
 }
 
-const quote = 0x22;
-const colon = 0x3a;
 const openBrace = 0x7b;
-const needle: Uint8Array = Buffer.from('"usage"');
-
-/**
- * Boyer-Moore-Horspool, backwards: how far the window may move left, by its first byte. Six of seven bytes are never looked
- * at, and unlike `Buffer.lastIndexOf` it stops at `start`: read buffers hold stale bytes around the piece.
- */
-const shifts = new Uint8Array(256).fill(needle.length);
-for (let index = needle.length - 1; index > 0; index--) shifts[needle[index]!] = index;
+const usageKey = new JsonKey('usage');
 
 /** @hot per chunk. Offset of the brace that opens the last `"usage": {...}` in [start, end), or -1. */
 export function lastUsageObject(bytes: Buffer, start: number, end: number): number {
-  let at = end - needle.length;
-  while (at >= start) {
-    const first = bytes[at]!;
-    if (first === quote && isUsageKey(bytes, at, start)) {
-      const value = valueAfterKey(bytes, at + needle.length, end);
-      if (value !== -1 && bytes[value] === openBrace) return value;
-    }
-    at -= shifts[first]!;
-  }
-  return -1;
-}
-
-/** A quote inside a string is escaped, so text that speaks of "usage" is not taken for the key. */
-function isUsageKey(bytes: Buffer, at: number, start: number): boolean {
-  for (let index = 1; index < needle.length; index++) if (bytes[at + index] !== needle[index]) return false;
-  return !endsEscaped(bytes, start, at);
-}
-
-/** Offset of the first byte of the value behind a key that ends at `at`, or -1 when it is no key or the bytes end. */
-function valueAfterKey(bytes: Buffer, at: number, end: number): number {
-  const colonAt = afterWhitespace(bytes, at, end);
-  if (colonAt >= end || bytes[colonAt] !== colon) return -1;
-  const valueAt = afterWhitespace(bytes, colonAt + 1, end);
-  return valueAt < end ? valueAt : -1;
+  return usageKey.lastValue(bytes, start, end, openBrace);
 }
 
 /** Reads the object that opens at `start`; null when it is cut off or counts no tokens. */

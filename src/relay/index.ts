@@ -2,7 +2,8 @@
  * relay: moves body bytes between the two sides, with backpressure and cancellation, and writes what the gateway itself
  * has to say. Owns what a slow client has not taken yet; slabs of a request body are read here and given back by account.
  *
- * Read in this order: request-relay (up), response-relay (down), reply (the gateway's own answers), bodyless, model-splice.
+ * Read in this order: request-relay (up), response-relay (down), stream-end (whether
+ * a stream is complete), reply (the gateway's own answers), bodyless, model-splice.
  */
 export { modelSplice, splicedBytes } from './model-splice.ts';
 export type { ModelSplice } from './model-splice.ts';
@@ -12,3 +13,4 @@ export { JoinBuffer, RequestRelay } from './request-relay.ts';
 export type { RequestSink } from './request-relay.ts';
 export { ResponseRelay } from './response-relay.ts';
 export type { ResponseSource } from './response-relay.ts';
+export { isStreamWhole } from './stream-end.ts';

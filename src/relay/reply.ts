@@ -34,6 +34,11 @@ export function truncationEvent(path: string, message: string): string {
   return `data: ${JSON.stringify({ error: { message, type: 'upstream_error', code: 'stream_truncated' } })}\n\n`;
 }
 
+/** Keeps an event stream alive without saying anything. */
+export function pingEvent(path: string): string {
+  return isAnthropicPath(path) ? 'event: ping\ndata: {"type": "ping"}\n\n' : ': ping\n\n';
+}
+
 function isAnthropicPath(path: string): boolean {
   return path === '/v1/messages' || path.startsWith('/v1/messages/');
 }
@@ -61,8 +66,11 @@ function anthropicType(status: number): string {
 
 export function errorReply(exchange: Exchange, code: CloseCode, message: string): Reply {
   const reason = closeReasons[code];
-  const headers =
-    reason.retryAfterSeconds > 0 ? { ...errorHeaders, 'retry-after': String(reason.retryAfterSeconds) } : errorHeaders;
+  const headers: Record<string, string> = { ...errorHeaders };
+  const waitSeconds = exchange.retryAfterSeconds > 0 ? exchange.retryAfterSeconds : reason.retryAfterSeconds;
+  if (waitSeconds > 0) headers['retry-after'] = String(waitSeconds);
+  // The official clients would otherwise try again what was tried again already.
+  if (exchange.areRetriesSpent) headers['x-should-retry'] = 'false';
   return {
     status: reason.status,
     headers,

@@ -1,7 +1,7 @@
 import type { Downstream, Exchange } from '../exchange/index.ts';
 import { connectionTokens, hopByHop, SseTap, statusLine, type TokenUsage, UsageTail } from '../http/index.ts';
 import { endBodyless } from './bodyless.ts';
-import { truncationEvent } from './reply.ts';
+import { pingEvent, truncationEvent } from './reply.ts';
 
 /** How the body goes down. */
 const Framing = {
@@ -203,6 +203,17 @@ export class ResponseRelay {
     }
     this.cut();
     return true;
+  }
+
+  /** Writes a ping, where one can stand: between two events of a chunked stream whose client takes what it is sent. */
+  ping(): void {
+    const exchange = this.#exchange;
+    const fits = exchange.isEventStream && this.#framing === Framing.chunked && this.tap.atEventBoundary;
+    if (!fits || this.#isBlocked || this.#cutsWhenDrained || exchange.isDownstreamOver || !exchange.response.isOpen)
+      return;
+    this.#piece = pingEvent(exchange.head.path);
+    exchange.downstream!.cork(this.#writePiece);
+    if (!this.#isTaken) this.#block();
   }
 
   /** Closes the client's connection at once. */

@@ -2,12 +2,13 @@ import { counterCell, estimatePromptTokens, metrics } from '../account/index.ts'
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import { BodyKind, type ResponseParser } from '../http/index.ts';
 import { allFull, hashText, pickEndpoint } from '../pick/index.ts';
-import { modelSplice, splicedBytes } from '../relay/index.ts';
+import { isStreamWhole, modelSplice, splicedBytes } from '../relay/index.ts';
 import { firstTarget, type Route } from '../route/index.ts';
 import type { SeriesWriter } from '../shm/index.ts';
 import { type UpstreamFailure, writeRequestHead } from '../upstream/index.ts';
 import type { Closer } from './closer.ts';
 import type { GatewayExchange, UpstreamEvents } from './gateway-exchange.ts';
+import type { PassiveHealth } from './passive-health.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
 
@@ -25,11 +26,13 @@ const idempotentMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'
 export class Dispatcher implements UpstreamEvents {
   readonly #state: ShardState;
   readonly #closer: Closer;
+  readonly #health: PassiveHealth;
   readonly #series: SeriesWriter;
   #isOfferScheduled = false;
 
-  constructor(state: ShardState, closer: Closer, series: SeriesWriter) {
+  constructor(state: ShardState, closer: Closer, health: PassiveHealth, series: SeriesWriter) {
     this.#state = state;
+    this.#health = health;
     this.#closer = closer;
     this.#series = series;
     closer.onPlaceFree = () => this.#scheduleOffers();
@@ -41,6 +44,7 @@ export class Dispatcher implements UpstreamEvents {
     exchange.modelLabel = route.modelLabel;
     exchange.targetIndex = firstTarget(route, this.#state.parts.random);
     this.#enterPool(exchange, exchange.targetIndex);
+    exchange.pool!.retryBudget.noteRequest(this.#state.parts.clock.nowMs);
     this.#seek(exchange);
   }
 
@@ -62,11 +66,13 @@ export class Dispatcher implements UpstreamEvents {
     const { clock } = this.#state.parts;
     const nowMs = clock.refresh();
     const cause = String(response.status);
+    this.#health.noteHead(exchange, response);
     if (exchange.pool!.retryCauses.has(cause) && this.#mayRetry(exchange, cause, true)) {
       this.#retry(exchange, cause, true);
       return;
     }
     const head = exchange.responseHead;
+    if (exchange.areRetriesSpent) head.set('x-should-retry', 'false');
     head.status = response.status;
     head.contentLength =
       response.bodyKind === BodyKind.length || response.bodyKind === BodyKind.none ? response.contentLength : -1;
@@ -111,28 +117,24 @@ export class Dispatcher implements UpstreamEvents {
     clock.refresh();
     if (exchange.response.isOpen) exchange.response.become(Half.done);
     const relay = exchange.responseRelay;
+    if (exchange.isEventStream) relay.tap.finish();
     if (exchange.facts.api !== Api.other) accountant.noteUsage(exchange, relay.readUsage(), relay.tap.eventCount);
+    if (!isStreamWhole(exchange, relay.tap, exchange.pool!.promisesDone)) {
+      const message = 'The upstream ended its stream early.';
+      this.#health.noteFault(exchange, 'truncated', '');
+      this.#closer.fail(exchange, exchange.isCommitted ? 'stream_truncated' : 'upstream_invalid', message);
+      return;
+    }
+    this.#health.noteAnswer(exchange);
     this.#closer.releaseUpstream(exchange);
     if (relay.end()) this.#closer.close(exchange, 'done');
     else exchange.responseDeadlineMs = noDeadline; // The client still takes bytes; the library cuts one that stopped.
   }
 
   onUpstreamFailed(exchange: GatewayExchange, failure: UpstreamFailure, detail: string): void {
-    const { clock, fleet } = this.#state.parts;
-    const nowMs = clock.refresh();
+    this.#state.parts.clock.refresh();
     const wasReused = exchange.connection?.isReused === true;
     exchange.connection = null; // It is gone already.
-    const { slot } = exchange.pool!.endpoints[exchange.endpointIndex]!;
-    if (failure === 'connect') {
-      const { ejection } = exchange.pool!.config;
-      if (fleet.noteConnectFailure(slot, nowMs, ejection)) {
-        this.#state.parts.log(
-          'warn',
-          { endpoint: exchange.endpointUrl, pool: exchange.poolName, detail },
-          'endpoint ejected',
-        );
-      }
-    }
     if (failure === 'stale') {
       // Nothing was sent: the endpoint closed an idle connection, which is no failure of it. A fresh one, then.
       exchange.poolAttempts--;
@@ -145,6 +147,7 @@ export class Dispatcher implements UpstreamEvents {
     const cause = failure === 'connect' ? 'connect' : 'reset';
     // A kept-alive connection may end just as it is used again; that says nothing about the endpoint.
     const blamesEndpoint = !(failure === 'reset' && wasReused);
+    if (blamesEndpoint) this.#health.noteFault(exchange, failure, detail);
     if (
       failure !== 'invalid' &&
       exchange.pool!.retryCauses.has(cause) &&
@@ -214,6 +217,7 @@ export class Dispatcher implements UpstreamEvents {
     } else if (exchange.retryCause === 'reset') {
       this.#closer.fail(exchange, 'upstream_reset', 'The upstream closed the connection before it answered.');
     } else {
+      exchange.retryAfterSeconds = this.#health.secondsUntilBack(exchange);
       this.#closer.fail(exchange, 'no_endpoint', 'No healthy upstream endpoint is available.');
     }
   }
@@ -289,9 +293,17 @@ export class Dispatcher implements UpstreamEvents {
     const pool = exchange.pool!;
     const isPoolSpent =
       exchange.poolAttempts > pool.config.retries.attempts || (blamesEndpoint && !hasUntried(exchange, pool));
-    if (isLastTarget && isPoolSpent) return false;
-    if (exchange.body.isWhole) return true;
-    this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, cause]), 1);
+    if (isLastTarget && isPoolSpent) {
+      exchange.areRetriesSpent = exchange.attempts > 1;
+      return false;
+    }
+    if (!exchange.body.isWhole) {
+      this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, cause]), 1);
+      return false;
+    }
+    if (pool.retryBudget.tryTake(this.#state.parts.clock.nowMs)) return true;
+    this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, 'budget']), 1);
+    exchange.areRetriesSpent = true;
     return false;
   }
 
@@ -306,6 +318,13 @@ export class Dispatcher implements UpstreamEvents {
       this.#enterPool(exchange, next);
     }
     this.#seek(exchange);
+  }
+
+  /** The stream has been silent for long. With the first ping its head goes down too, so it is the commit point then. */
+  ping(exchange: GatewayExchange): void {
+    const wasCommitted = exchange.isCommitted;
+    exchange.responseRelay.ping();
+    if (!wasCommitted && exchange.isCommitted) this.#endReplay(exchange);
   }
 
   /** The commit point: no attempt follows, so slabs go back as the socket takes them. */

@@ -5,7 +5,7 @@
  *   listener ─▶ intake ─▶ dispatcher ─▶ (upstream, relay) ─▶ closer
  *
  * Read in this order: shard (the wiring), gateway-exchange (the record), intake (until routable), dispatcher (until
- * answered), closer (the ways out), sweeper (deadlines), runtime (a compiled configuration), protocol and thread.
+ * answered), passive-health and retry-budget (what it goes by), closer (the ways out), sweeper (deadlines), runtime (a compiled configuration), protocol and thread.
  */
 export type { ControlToShard, ExchangeView, ListenPorts, ShardInit, ShardToControl, Snapshot } from './protocol.ts';
 export { Shard } from './shard.ts';

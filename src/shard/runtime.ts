@@ -11,6 +11,7 @@ import {
 } from '../upstream/index.ts';
 import type { EndpointRegistry } from './endpoint-registry.ts';
 import type { Snapshot } from './protocol.ts';
+import type { RetryBudget, RetryBudgetRule } from './retry-budget.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 /** A pool as one shard runs it. */
@@ -22,6 +23,9 @@ export interface PoolRuntime {
   readonly endpoints: readonly UpstreamEndpoint[];
   /** Causes a further attempt is made for: connect, reset, or a status as text. */
   readonly retryCauses: ReadonlySet<string>;
+  /** Its engine ends every stream of completions with `[DONE]`. */
+  readonly promisesDone: boolean;
+  readonly retryBudget: RetryBudget;
   readonly waitingRoom: WaitingRoom;
   /** True when picking needs a field of the body. */
   readonly hashesBody: boolean;
@@ -42,8 +46,13 @@ export interface RuntimeContext {
   readonly picker: PickerContext;
   /** The pool's queue, which outlives a reload. */
   readonly waitingRoom: (poolName: string, countMax: number) => WaitingRoom;
+  /** As the queue. */
+  readonly retryBudget: (poolName: string, rule: RetryBudgetRule) => RetryBudget;
   readonly filterContext: (listenerIndex: number) => FilterContext;
 }
+
+/** Where `[DONE]` may be missing (an unknown engine, TGI, llama.cpp) a finish reason is enough. */
+const enginesWithDone: ReadonlySet<string> = new Set(['vllm', 'sglang', 'trtllm', 'nim']);
 
 /** Rejects, naming what is wrong, when a file or a filter's module cannot be loaded; nothing has changed then. */
 export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext): Promise<Runtime> {
@@ -73,6 +82,11 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       picker: makePicker(pool.picker, context.picker),
       endpoints,
       retryCauses: new Set(pool.retries.on),
+      promisesDone: pool.dialect === 'openai' && enginesWithDone.has(pool.engine),
+      retryBudget: context.retryBudget(pool.name, {
+        percent: pool.retries.budgetPercent,
+        countMin: pool.retries.budgetMin,
+      }),
       waitingRoom: context.waitingRoom(pool.name, pool.queue.requestsMax),
       hashesBody: pool.picker === 'consistent_hash' && pool.hashOn.some((source) => source.source === 'body'),
     };

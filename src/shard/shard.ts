@@ -18,6 +18,8 @@ import type { ExchangeView, ListenPorts, ShardInit, Snapshot } from './protocol.
 import { compileRuntime, type RuntimeContext } from './runtime.ts';
 import { ShardState } from './shard-state.ts';
 import { Sweeper, sweepPeriodMs } from './sweeper.ts';
+import { PassiveHealth } from './passive-health.ts';
+import { RetryBudget } from './retry-budget.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 /** Slab memory unused for a while goes back to the system at this period. */
@@ -77,6 +79,7 @@ export class Shard {
     const random = options.random ?? Math.random;
     const waitingRooms = new Map<string, WaitingRoom>();
     const log: FilterContext['log'] = (level, fields, message) => logger[level](fields, message);
+    const retryBudgets = new Map<string, RetryBudget>();
     const runtimeContext: RuntimeContext = {
       registry,
       picker: { random, shardIndex: init.shardIndex },
@@ -85,6 +88,12 @@ export class Shard {
         room.countMax = countMax;
         waitingRooms.set(poolName, room);
         return room;
+      },
+      retryBudget: (poolName, rule) => {
+        const budget = retryBudgets.get(poolName) ?? new RetryBudget(rule);
+        budget.rule = rule;
+        retryBudgets.set(poolName, budget);
+        return budget;
       },
       filterContext: (listenerIndex) => ({
         log,
@@ -147,12 +156,13 @@ export class Shard {
     };
     this.state = new ShardState(made.parts, made.runtime, makeExchange);
     this.#closer = new Closer(this.state);
-    const dispatcher = new Dispatcher(this.state, this.#closer, series);
+    const health = new PassiveHealth(made.parts);
+    const dispatcher = new Dispatcher(this.state, this.#closer, health, series);
     const bodyJobs = new BodyJobs(this.#workers, made.parts);
     const intake = new Intake(this.state, this.#closer, dispatcher, bodyJobs, (delta) =>
       series.add(connections, delta),
     );
-    this.#sweeper = new Sweeper(this.state, this.#closer, dispatcher, intake);
+    this.#sweeper = new Sweeper(this.state, this.#closer, dispatcher, intake, health);
     this.#listeners = init.snapshot.config.listeners.map(
       (listener, listenerIndex) =>
         new Listener<GatewayExchange>(

@@ -3,6 +3,7 @@ import type { Closer } from './closer.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { Intake } from './intake.ts';
+import type { PassiveHealth } from './passive-health.ts';
 import type { ShardState } from './shard-state.ts';
 
 /**
@@ -17,12 +18,14 @@ export class Sweeper {
   readonly #closer: Closer;
   readonly #dispatcher: Dispatcher;
   readonly #intake: Intake;
+  readonly #health: PassiveHealth;
 
-  constructor(state: ShardState, closer: Closer, dispatcher: Dispatcher, intake: Intake) {
+  constructor(state: ShardState, closer: Closer, dispatcher: Dispatcher, intake: Intake, health: PassiveHealth) {
     this.#state = state;
     this.#closer = closer;
     this.#dispatcher = dispatcher;
     this.#intake = intake;
+    this.#health = health;
   }
 
   sweep(nowMs: number): void {
@@ -45,7 +48,18 @@ export class Sweeper {
       this.#closer.fail(exchange, 'stream_timeout', 'The request took longer than it may.');
     } else if (nowMs >= exchange.responseDeadlineMs) {
       this.#onResponseLate(exchange);
+    } else if (exchange.phase === Phase.streaming) {
+      this.#ping(exchange, nowMs);
     }
+  }
+
+  /** The response deadline was set by the last read, so that says when it was. */
+  #ping(exchange: GatewayExchange, nowMs: number): void {
+    const { streamPingMs, streamIdleMs } = exchange.runtime!.config.timeouts;
+    if (streamPingMs === 0) return;
+    if (nowMs - Math.max(exchange.responseDeadlineMs - streamIdleMs, exchange.pingedMs) < streamPingMs) return;
+    exchange.pingedMs = nowMs;
+    this.#dispatcher.ping(exchange);
   }
 
   #onResponseLate(exchange: GatewayExchange): void {
@@ -54,8 +68,10 @@ export class Sweeper {
     } else if (exchange.phase === Phase.connecting) {
       this.#dispatcher.onConnectLate(exchange);
     } else if (exchange.response.state === Half.idle) {
+      if (exchange.pool !== null) this.#health.noteFault(exchange, 'late', 'no response head');
       this.#closer.fail(exchange, 'first_byte_timeout', 'The upstream did not answer in time.');
     } else if (!exchange.responseRelay.isBlocked) {
+      this.#health.noteFault(exchange, 'late', 'stream stalled');
       this.#closer.fail(exchange, 'stream_timeout', 'The upstream stopped sending its response.');
     }
   }

@@ -63,7 +63,7 @@ test('fleet-table: when a slot is claimed again, nothing of the endpoint before 
   control.publishScrape(slot, { queueDepth: 1, runningRequests: 2, kvCacheUsageRatio: 0.5, scrapedAtMs: 1000 });
   control.setWeight(slot, 7.5);
   first.noteTtft(slot, 80);
-  for (let failure = 0; failure < 3; failure++) first.noteConnectFailure(slot, 1000, rule);
+  for (let failure = 0; failure < 3; failure++) first.noteFailure(slot, 1000, rule);
   expect(control.isEjected(slot, 1000)).toBe(true);
   control.release(slot);
   expect(control.claim()).toBe(slot);
@@ -80,7 +80,7 @@ test('fleet-table: when an endpoint is healthy and not ejected, and only then, i
   expect(first.isPickable(slot, 1000)).toBe(false);
   control.setState(slot, EndpointState.healthy);
   expect(first.isPickable(slot, 1000)).toBe(true);
-  for (let failure = 0; failure < 3; failure++) second.noteConnectFailure(slot, 1050, rule);
+  for (let failure = 0; failure < 3; failure++) second.noteFailure(slot, 1050, rule);
   expect(first.isPickable(slot, 11_049)).toBe(false);
   expect(first.isPickable(slot, 11_100), 'the end is rounded up to 100 ms').toBe(true);
   control.setState(slot, EndpointState.draining);
@@ -123,7 +123,7 @@ test('fleet-table: when a call is not for this thread or slot, it fails instead 
   expect(() => first.release(slot)).toThrow('only control');
   expect(() => first.claim()).toThrow('only control');
   expect(() => first.tryTakeInflight(4, 0), 'beyond the last record come the shadow rows').toThrow(RangeError);
-  expect(() => first.noteConnectFailure(4, 0, rule)).toThrow(RangeError);
+  expect(() => first.noteFailure(4, 0, rule)).toThrow(RangeError);
   expect(() => first.addTokens(4, 1)).toThrow();
   expect(() => control.addTokens(slot, 1)).toThrow();
 });
@@ -155,7 +155,7 @@ test('fleet-table: when a success comes between failures, they are not consecuti
   const slot = control.claim();
   const outcomes: boolean[] = [];
   for (let round = 0; round < 4; round++) {
-    outcomes.push(first.noteConnectFailure(slot, 1000, rule), second.noteConnectFailure(slot, 1000, rule));
+    outcomes.push(first.noteFailure(slot, 1000, rule), second.noteFailure(slot, 1000, rule));
     second.noteSuccess(slot);
   }
   expect(outcomes).toEqual(outcomes.map(() => false));
@@ -164,10 +164,10 @@ test('fleet-table: when a success comes between failures, they are not consecuti
 test('fleet-table: when an endpoint comes back from ejection and fails at once, one failure ejects it for twice as long', () => {
   const { control, first } = tables();
   const slot = control.claim();
-  const fail3 = (nowMs: number): boolean[] => [1, 2, 3].map(() => first.noteConnectFailure(slot, nowMs, rule));
+  const fail3 = (nowMs: number): boolean[] => [1, 2, 3].map(() => first.noteFailure(slot, nowMs, rule));
   expect(fail3(0)).toEqual([false, false, true]);
-  expect(first.noteConnectFailure(slot, 5000, rule), 'late failures during the ejection are not a new one').toBe(false);
-  expect(first.noteConnectFailure(slot, 10_000, rule)).toBe(true);
+  expect(first.noteFailure(slot, 5000, rule), 'late failures during the ejection are not a new one').toBe(false);
+  expect(first.noteFailure(slot, 10_000, rule)).toBe(true);
   expect([control.isEjected(slot, 29_999), control.isEjected(slot, 30_000)]).toEqual([true, false]);
 });
 
@@ -178,7 +178,7 @@ test('fleet-table: when an endpoint flaps, its ejections grow to the maximum alt
   const periods: number[] = [];
   let nowMs = 0;
   for (let flap = 0; flap < 6; flap++) {
-    for (let failure = 0; failure < 3; failure++) first.noteConnectFailure(slot, nowMs, rule);
+    for (let failure = 0; failure < 3; failure++) first.noteFailure(slot, nowMs, rule);
     const start = nowMs;
     while (control.isEjected(slot, nowMs)) nowMs += 100;
     periods.push(nowMs - start);

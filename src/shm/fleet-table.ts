@@ -12,10 +12,11 @@ import type { SharedMemory } from './memory.ts';
  * | inflight            | 0    | exchanges, < 0 when free  | shards, Atomics; control opens and closes  |
  * | inflightTokens      | 4    | tokens                    | shards, Atomics                            |
  * | connections         | 8    | sockets, < 0 when free    | shards, Atomics; control opens and closes  |
- * | consecutiveFailures | 12   | connect failures          | shards, Atomics                            |
+ * | consecutiveFailures | 12   | faults, see PassiveHealth | shards, Atomics                            |
  * | ejectedUntil        | 16   | deciseconds of the Clock  | the shard that wins the compare-exchange   |
  * | ejectionCount       | 20   | ejections, decays         | that same shard                            |
  * | ttftEwma            | 24   | microseconds, 0 = none    | shards, compare-exchange                   |
+ * | tokenGapEwma        | 28   | microseconds, 0 = none    | shards, compare-exchange                   |
  * | state               | 64   | EndpointState             | control                                    |
  * | scrapeSequence      | 68   | odd while being written   | control                                    |
  * | queueDepth          | 72   | requests                  | control, under the sequence                |
@@ -41,6 +42,7 @@ const failuresWord = 3;
 const ejectedUntilWord = 4;
 const ejectionCountWord = 5;
 const ttftWord = 6;
+const tokenGapWord = 7;
 const stateWord = 16;
 const sequenceWord = 17;
 const queueWord = 18;
@@ -118,7 +120,7 @@ export class FleetTable {
     for (let slot = 0; slot < this.endpointCountMax; slot++) {
       if (this.state(slot) !== EndpointState.free) continue;
       const at = slot << recordShift;
-      for (const word of [failuresWord, ejectedUntilWord, ejectionCountWord, ttftWord]) {
+      for (const word of [failuresWord, ejectedUntilWord, ejectionCountWord, ttftWord, tokenGapWord]) {
         Atomics.store(this.#words, at + word, 0);
       }
       this.#writeScrape(slot, { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 });
@@ -281,7 +283,20 @@ export class FleetTable {
 
   /** Blends one time to first token in. A sample is dropped rather than waited for when other threads keep winning. */
   noteTtft(slot: number, ms: number): void {
-    const at = (slot << recordShift) + ttftWord;
+    this.#blend((slot << recordShift) + ttftWord, ms);
+  }
+
+  /** As `noteTtft`, for the mean time between two tokens of a stream. */
+  noteTokenGap(slot: number, ms: number): void {
+    this.#blend((slot << recordShift) + tokenGapWord, ms);
+  }
+
+  /** Milliseconds between two tokens of a stream, smoothed; 0 when none was seen. */
+  tokenGapMs(slot: number): number {
+    return Atomics.load(this.#words, (slot << recordShift) + tokenGapWord) / 1000;
+  }
+
+  #blend(at: number, ms: number): void {
     const sample = Math.min(int32Max, Math.max(1, Math.round(ms * 1000)));
     let old = Atomics.load(this.#words, at);
     for (let tries = 0; tries < ewmaTriesMax; tries++) {
@@ -292,7 +307,7 @@ export class FleetTable {
     }
   }
 
-  /** A connection was made, or an answer came: the failures before it no longer count as consecutive. */
+  /** A good answer came: the failures before it no longer count as consecutive. */
   noteSuccess(slot: number): void {
     const at = (slot << recordShift) + failuresWord;
     if (Atomics.load(this.#words, at) !== 0) Atomics.store(this.#words, at, 0);
@@ -302,7 +317,7 @@ export class FleetTable {
    * True when this very call ejected the endpoint; of several threads that see the last straw, one wins. The count of
    * failures stays until a success: an endpoint back from ejection is on probation, and one failure ejects it again.
    */
-  noteConnectFailure(slot: number, nowMs: number, rule: EjectionRule): boolean {
+  noteFailure(slot: number, nowMs: number, rule: EjectionRule): boolean {
     const at = slot << recordShift;
     const failures = Atomics.add(this.#words, at + failuresWord, 1) + 1;
     if (failures < rule.consecutiveFailures) return false;
@@ -313,6 +328,21 @@ export class FleetTable {
     if (Atomics.compareExchange(this.#words, at + ejectedUntilWord, until, next) !== until) return false;
     Atomics.store(this.#words, at + ejectionCountWord, nextEjectionCount(count, rule));
     return true;
+  }
+
+  /** The endpoint asked to be left alone: it is out of the pick for `periodMs`, or for as long as it is out anyway. */
+  coolDown(slot: number, nowMs: number, periodMs: number): void {
+    const at = (slot << recordShift) + ejectedUntilWord;
+    const next = Math.ceil((nowMs + periodMs) / 100);
+    for (;;) {
+      const until = Atomics.load(this.#words, at);
+      if (until >= next || Atomics.compareExchange(this.#words, at, until, next) === until) return;
+    }
+  }
+
+  /** How long the endpoint stays out of the pick; 0 when it is in. */
+  ejectedForMs(slot: number, nowMs: number): number {
+    return Math.max(0, Atomics.load(this.#words, (slot << recordShift) + ejectedUntilWord) * 100 - nowMs);
   }
 
   #tryTake(slot: number, word: number, countMax: number): boolean {

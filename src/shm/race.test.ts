@@ -169,7 +169,7 @@ test('fleet-table: when two shards report the last straw at once, exactly one of
     for (let slot = 0; slot < ${endpointCountMax}; slot++) {
       Atomics.add(words, 0, 1);
       while (Atomics.load(words, 0) < 2 * (slot + 1)); // In step: both meet at each slot. Two, as three spinning threads need three cores.
-      for (let failure = 0; failure < 3; failure++) if (table.noteConnectFailure(slot, 5000, rule)) won.push(slot);
+      for (let failure = 0; failure < 3; failure++) if (table.noteFailure(slot, 5000, rule)) won.push(slot);
     }
     return won;`;
   const results = await race(

@@ -240,7 +240,6 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
   readonly #onConnected = (): void => {
     if (this.#state !== ConnectionState.connecting) return;
     this.#state = ConnectionState.busy;
-    this.endpoint.onConnected();
     this.onTurnReady();
   };
 

@@ -108,10 +108,6 @@ export class UpstreamEndpoint {
 
   // Called by the endpoint's connections only.
 
-  onConnected(): void {
-    this.#fleet.noteSuccess(this.slot);
-  }
-
   onConnectionIdle(connection: UpstreamConnection): void {
     this.#idle.push(connection);
   }

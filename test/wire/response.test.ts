@@ -73,6 +73,9 @@ test('response: when an event comes, the client has it before the next one is se
     // The head goes down with the first event; every write of the gateway is one chunk.
     expect((await client.readUntil(text)).toString()).toContain(text);
   }
+  const last = 'data: [DONE]\n\n';
+  peer.send(`${last.length.toString(16)}\r\n${last}\r\n`);
+  await client.readUntil(last);
   peer.send('0\r\n\r\n');
   expect((await client.readUntil('0\r\n\r\n')).toString()).toBe('\r\n0\r\n\r\n');
 });

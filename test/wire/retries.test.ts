@@ -40,7 +40,7 @@ test('retry: when an endpoint refused as often as the rule says, it is ejected a
   for (let round = 0; round < 3; round++) expect((await client.ask(requestText('GET', '/a'))).status).toBe(502);
   const response = await client.ask(requestText('GET', '/a'));
   expect([response.status, codeOf(response.text)]).toEqual([503, 'no_endpoint']);
-  expect(response.head.raw).toMatch(/\r\nretry-after: 1\r\n/);
+  expect(response.head.raw).toMatch(/\r\nretry-after: (?:59|60|61)\r\n/);
   expect(gateway.fleet.isEjected(gateway.slots[0]!, gateway.shard.state.parts.clock.refresh())).toBe(true);
 });
 
@@ -204,4 +204,59 @@ pools:
   expect((await client.response()).text).toBe('{"model":"b"}');
   await gateway.upstreams[0]!.stopListening();
   expect((await client.ask(chatRequest('{"model":"a"}'))).text).toBe('{"model":"b"}');
+});
+
+// FAULTS F41: the endpoint is left alone as long as it asked for, by every request.
+test('retry: when an endpoint answers 503 with retry-after, others serve until it is over', async () => {
+  const gateway = await two();
+  const [busy, free] = gateway.upstreams;
+  busy!.answerAll('HTTP/1.1 503 Busy\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n');
+  free!.answerAll(answerText('free'));
+  const client = await gateway.client();
+  for (let round = 0; round < 6; round++) expect((await client.ask(chatRequest('{"model":"a"}'))).text).toBe('free');
+  const { fleet, slots, shard } = gateway;
+  const outMs = fleet.ejectedForMs(slots[0]!, shard.state.parts.clock.refresh());
+  expect(outMs).toBeGreaterThan(25_000);
+  expect(outMs).toBeLessThanOrEqual(30_100);
+});
+
+test('retry: when every endpoint asked to be left alone, the client is told how long', async () => {
+  const gateway = await two('{ attempts: 0 }');
+  for (const upstream of gateway.upstreams) {
+    upstream.answerAll('HTTP/1.1 429 Slow down\r\nretry-after: 40\r\ncontent-length: 0\r\n\r\n');
+  }
+  const client = await gateway.client();
+  for (let round = 0; round < 2; round++) expect((await client.ask(chatRequest('{"model":"a"}'))).status).toBe(429);
+  const response = await client.ask(chatRequest('{"model":"a"}'));
+  expect([response.status, codeOf(response.text)]).toEqual([503, 'no_endpoint']);
+  expect(response.head.raw).toMatch(/\r\nretry-after: (?:39|40|41)\r\n/);
+});
+
+// FAULTS F12: an overloaded pool is not given more to do, and neither is it by the official clients.
+test('retry: when the budget of retries is spent, the refusal is relayed at once and says not to try again', async () => {
+  const gateway = await two('{ attempts: 2, budget_percent: 0, budget_min: 1 }');
+  const [busy, free] = gateway.upstreams;
+  busy!.answerAll('HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n');
+  free!.answerAll(answerText('free'));
+  const client = await gateway.client();
+  const answers = [];
+  for (let round = 0; round < 5; round++) answers.push(await client.ask(chatRequest('{"model":"a"}')));
+  const refused = answers.filter(({ status }) => status === 503);
+  expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThan(0);
+  expect(refused.length).toBeGreaterThan(0);
+  for (const { head } of refused) expect(head.raw).toMatch(/\r\nx-should-retry: false\r\n/);
+});
+
+test('retry: when no attempt is left, the error says not to try again; without any it says nothing', async () => {
+  for (const [attempts, expected] of [
+    [1, true],
+    [0, false],
+  ] as const) {
+    const gateway = await two(`{ attempts: ${attempts} }`);
+    for (const upstream of gateway.upstreams) await upstream.stopListening();
+    const client = await gateway.client();
+    const response = await client.ask(chatRequest('{"model":"a"}'));
+    expect(response.status).toBe(502);
+    expect(/\r\nx-should-retry: false\r\n/.test(response.head.raw)).toBe(expected);
+  }
 });

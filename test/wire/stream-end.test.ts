@@ -1,0 +1,90 @@
+import { expect, test } from 'vitest';
+import { requestText, type RawClient, rig, type Rig } from '../rig/index.ts';
+
+const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n';
+
+function chunked(text: string): string {
+  return `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
+}
+
+const delta = 'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n';
+const finish = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n';
+
+/** Streams `events` to a client and ends the response in order. */
+async function streamed(path: string, events: readonly string[]): Promise<{ gateway: Rig; client: RawClient }> {
+  const gateway = await rig();
+  const client = await gateway.client();
+  client.send(requestText('POST', path, [], '{"model":"a","stream":true}'));
+  const peer = await gateway.upstream.accept();
+  await peer.request();
+  await peer.sendPieces([head, ...events.map(chunked), '0\r\n\r\n']);
+  return { gateway, client };
+}
+
+// FAULTS R6, DIALECTS: where [DONE] is not promised a finish reason is the end.
+const whole: Record<string, readonly [path: string, events: readonly string[]]> = {
+  'a chat has a finish reason and [DONE]': ['/v1/chat/completions', [delta, finish, 'data: [DONE]\n\n']],
+  'a chat has a finish reason only': ['/v1/chat/completions', [delta, finish]],
+  'a chat has [DONE] only': ['/v1/chat/completions', [delta, 'data: [DONE]\n\n']],
+  '[DONE] has no line end': ['/v1/chat/completions', [delta, 'data: [DONE]']],
+  'the finish reason is cut into two pieces': ['/v1/completions', [delta, finish.slice(0, 50), finish.slice(50)]],
+  'messages end with message_stop': [
+    '/v1/messages',
+    ['event: content_block_delta\ndata: {"type":"content_block_delta"}\n\n', 'event: message_stop\ndata: {}\n\n'],
+  ],
+  'messages name their events in the data only': ['/v1/messages', ['data: {"type": "message_stop"}\n\n']],
+  'a response is incomplete by its own word': [
+    '/v1/responses',
+    ['event: response.incomplete\ndata: {"type":"response.incomplete"}\n\n'],
+  ],
+  'the engine told of an error': ['/v1/chat/completions', [delta, 'data: {"error":{"message":"out of memory"}}\n\n']],
+  'the path is none that we know': ['/v1/other', ['data: a\n\n']],
+};
+for (const [what, [path, events]] of Object.entries(whole)) {
+  test(`stream end: when ${what}, the stream ends in order and nothing is added`, async () => {
+    const { gateway, client } = await streamed(path, events);
+    const response = await client.response();
+    expect([response.text, response.isComplete]).toEqual([events.join(''), true]);
+    expect(await gateway.closeReason()).toBe('done');
+  });
+}
+
+const cut: Record<string, readonly [path: string, events: readonly string[]]> = {
+  'a chat ends without finish reason and [DONE]': ['/v1/chat/completions', [delta, delta]],
+  'only text speaks of a finish reason': [
+    '/v1/chat/completions',
+    ['data: {"choices":[{"delta":{"content":"\\"finish_reason\\":\\"stop\\""},"finish_reason":null}]}\n\n'],
+  ],
+  'a response ends without its last event': ['/v1/responses', ['event: response.created\ndata: {}\n\n']],
+};
+for (const [what, [path, events]] of Object.entries(cut)) {
+  test(`stream end: when ${what}, the client gets an error event and a cut`, async () => {
+    const { gateway, client } = await streamed(path, events);
+    const raw = (await client.readToEnd()).toString('latin1');
+    expect(raw).not.toMatch(/\r\n0\r\n/);
+    expect(raw).toContain('"code":"stream_truncated"');
+    expect(await gateway.closeReason()).toBe('stream_truncated');
+  });
+}
+
+test('stream end: when messages end without message_stop, the error event has the Anthropic form', async () => {
+  const { client } = await streamed('/v1/messages', ['event: message_start\ndata: {"type":"message_start"}\n\n']);
+  expect((await client.readToEnd()).toString('latin1')).toContain('event: error\ndata: {"type":"error"');
+});
+
+test('stream end: when a stream ends before its first event, there still is a status, 502', async () => {
+  const { client } = await streamed('/v1/chat/completions', []);
+  const response = await client.response();
+  expect(response.status).toBe(502);
+  expect(response.text).toContain('upstream_invalid');
+});
+
+test('stream end: when a truncated stream was framed well, its connection serves the next request', async () => {
+  const { gateway } = await streamed('/v1/chat/completions', [delta]);
+  expect(await gateway.closeReason()).toBe('stream_truncated');
+  const next = await gateway.client();
+  next.send(requestText('GET', '/health'));
+  await gateway.upstream.peers[0]!.request();
+  expect(gateway.upstream.peers.length).toBe(1);
+  next.destroy();
+});
