@@ -389,3 +389,34 @@ test('json scanner: when a 3 MB body arrives in 64 KB pieces, the model behind i
   ]);
   expect(renamed.toString()).toBe(text.replace('"model":"small"', '"model":"a/much/longer/name"'));
 });
+
+test('json scanner: when a document is many times larger than what is scanned at once, the pieces make no difference', () => {
+  let seed = 7;
+  const random = (below: number): number => {
+    seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((seed / 2 ** 32) * below);
+  };
+  const parts = ['a', 'bc ', '\\', '"', '\n', 'é', '{"model":"decoy"}', 'x'.repeat(100), '\\"', '[', '}'];
+  const text = (): string => Array.from({ length: random(40) }, () => parts[random(parts.length)]!).join('');
+  const messages = Array.from({ length: 3000 }, (_, index) =>
+    index % 7 === 0 ? [index, true, null, { deep: [text(), { a: -1.5e3 }] }] : { role: 'user', content: text() },
+  );
+  for (const spaces of [0, 1]) {
+    const body = Buffer.from(JSON.stringify({ messages, other: text(), model: 'right' }, null, spaces));
+    expect(body.length).toBeGreaterThan(3 * 65_536);
+    for (let round = 0; round < 20; round++) {
+      const sizeMax = [7, 100, 5000, 65_536, 300_000][round % 5]!;
+      const cuts: number[] = [];
+      for (let at = 0; (at += 1 + random(sizeMax)) < body.length;) cuts.push(at);
+      const found = scan(body, cuts);
+      expect([found.state, found.problem, found.values['model']]).toEqual([ScanState.complete, '', 'right']);
+      // Without its last bracket it is not complete, however it was cut.
+      expect(
+        scan(
+          body.subarray(0, body.length - 1),
+          cuts.filter((cut) => cut < body.length - 1),
+        ).problem,
+      ).toBe('truncated');
+    }
+  }
+});

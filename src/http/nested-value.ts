@@ -1,4 +1,4 @@
-import { load, loaded, scanModule, takeState, views } from './scan-memory.ts';
+import { index, load, loaded, scanModule, takeState, views } from './scan-memory.ts';
 
 /** wasm/nested-value.ts has the grammar and the layout of the state. */
 const stateBytes = 192;
@@ -49,6 +49,7 @@ export class NestedValue {
     let at = start;
     do {
       load(bytes, at, end);
+      index();
       at = loaded.start + scanModule.skip(this.#state, at - loaded.start, loaded.end - loaded.start);
       if (words[this.#words + problemWord] !== 0) return -1;
       if (words[this.#words + isDoneWord] === 1) return at;

@@ -1,6 +1,6 @@
 /**
- * Reads the token counts out of one usage object, byte by byte. Once per answer: JSON.parse with a look at what it made took
- * 1.2 us of a 3 KB request, this takes 0.3 (Node 20.20).
+ * Reads the token counts out of one usage object, byte by byte. Once per answer: JSON.parse with a look at what it made was
+ * 6 % of a 3 KB chat, this is 2 % (perf, Node 20.20).
  */
 import { afterWhitespace, stringEnd } from './json-string.ts';
 

@@ -359,7 +359,7 @@ export class ResponseRelay {
       connection === null || connection === 'keep-alive' || connection === 'close'
         ? null
         : connectionTokens(connection);
-    // One call for all fields: each costs two conversions of a string to bytes (6 fields: 0.8 us less, Node 20.20).
+    // One call for all fields: each costs two conversions of a string to bytes.
     let lines = `1.1 penstock\r\nx-request-id: ${exchange.requestId}`;
     for (let index = 0; index < head.count; index++) {
       const name = head.names[index]!;

@@ -1,8 +1,8 @@
 /**
  * Work that connections put off to the end of the event loop's turn: first every socket that has something is read, then
  * all of it is written on, in one go. A write to a socket whose peer sleeps wakes it, which costs several microseconds; in a
- * row of writes only the first does, because the peer is still busy with it when the next come. CPU of a token stream's
- * event, 500 streams at 20 tokens/s: 17 to 12 us; of a 3 KB request, 32 clients: 30 to 25 us (Node 20.20, loopback).
+ * row of writes only the first does, because the peer is still busy with it when the next come. 3 KB chats of 32 clients: 28
+ * to 25 us of CPU a request; token streams that come one by one: no difference (Node 20.20, loopback).
  *
  * It also lets a kept-alive connection that its endpoint has closed be seen as closed before a request is written to it.
  */
