@@ -47,7 +47,7 @@ export function threadKindOf(profile) {
   if (has(/\/thread-stream\/lib\/worker\.js$/)) return 'log';
   if (has(/\/dist\/shard\/thread\.js$/)) return 'shard';
   if (has(/\/piscina\/dist\/worker\.js$/)) return 'worker';
-  return has(/\/dist\/main\.js$/) ? 'control' : 'thread';
+  return has(/\/dist\/(?:main\.js$|control\/)/) ? 'control' : 'thread';
 }
 
 /** By node id, from the outermost call to the innermost, `(root)` left out. @param {CpuProfile} profile */

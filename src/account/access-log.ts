@@ -6,7 +6,7 @@ const needsEscape = /[^\x20-\x7e]|["\\]/;
 
 /**
  * Writes the lines of the access log, in the form in which pino writes every other line of the shard. By hand, because
- * there is one for each request: a record object and pino's generic serialiser took 5 us of it, this takes 1.5 (Node 20.20).
+ * there is one for each request: a record object and pino's generic serialiser took 2.4 us of it, this takes 0.8 (Node 20.20).
  *
  * Bodies, credentials and field values are never in it.
  */
