@@ -132,7 +132,7 @@ export const closeReasons = {
     'upstream',
     0,
     upstreamError,
-    'The endpoint ended its response early, after the head was relayed.',
+    'The endpoint ended its response early, or its stream without the end of a stream, after the head was relayed.',
   ),
 } as const satisfies Record<string, CloseReason>;
 
