@@ -70,9 +70,6 @@ export class TurnBatch {
     this.#isScheduled = false;
     this.drainReads();
     // Those added meanwhile wait for the next turn, in which the end of a stale connection can be seen.
-    const readyCount = this.#ready.length;
-    for (let index = 0; index < readyCount; index++) this.#ready[index]!.onTurnReady();
-    this.#ready.copyWithin(0, readyCount);
-    this.#ready.length -= readyCount;
+    for (let left = this.#ready.length; left > 0; left--) this.#ready.shift()!.onTurnReady();
   };
 }

@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest';
+import { type BatchedConnection, batchedBytesMax, TurnBatch } from './turn-batch.ts';
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+function connection(name: string, seen: string[], onReady: () => void = () => {}): BatchedConnection {
+  return {
+    onTurnReady: () => {
+      seen.push(`${name} ready`);
+      onReady();
+    },
+    onTurnRead: (buffer, count) => seen.push(`${name} ${buffer.toString('latin1', 0, count)}`),
+  };
+}
+
+test('turn batch: when sockets were read and connections taken in one turn, reads come first, at its end and in order', async () => {
+  const batch = new TurnBatch();
+  const seen: string[] = [];
+  const readBuffer = Buffer.from('first');
+  batch.addReady(connection('c', seen));
+  expect(batch.addRead(connection('a', seen), readBuffer, 5)).toBe(true);
+  readBuffer.write('2nd..');
+  expect(batch.addRead(connection('b', seen), readBuffer, 3)).toBe(true);
+  expect(seen).toEqual([]);
+  await turn();
+  expect(seen).toEqual(['a first', 'b 2nd', 'c ready']);
+});
+
+test('turn batch: when a read is large, what was put off before it is passed on first', () => {
+  const batch = new TurnBatch();
+  const seen: string[] = [];
+  batch.addRead(connection('a', seen), Buffer.from('x'), 1);
+  const large = Buffer.alloc(batchedBytesMax + 1);
+  expect(batch.addRead(connection('b', seen), large, large.length)).toBe(false);
+  expect(seen).toEqual(['a x']);
+});
+
+test('turn batch: when more is read in a turn than there is room for, nothing is lost', async () => {
+  const batch = new TurnBatch();
+  const seen: string[] = [];
+  let passed = 0;
+  for (let index = 0; index < 2000; index++) {
+    const text = Buffer.from(String(index));
+    if (!batch.addRead(connection('a', seen), text, text.length)) seen.push(`a ${String(index)}`);
+    else passed++;
+  }
+  await turn();
+  expect(passed).toBeGreaterThan(1900);
+  expect(seen).toEqual(Array.from({ length: 2000 }, (_, index) => `a ${index}`));
+});
+
+test('turn batch: when a connection is taken again at the end of a turn, it is ready at the end of the next', async () => {
+  const batch = new TurnBatch();
+  const seen: string[] = [];
+  batch.addReady(connection('a', seen, () => batch.addReady(connection('b', seen))));
+  await turn();
+  expect(seen).toEqual(['a ready']);
+  await turn();
+  expect(seen).toEqual(['a ready', 'b ready']);
+});
