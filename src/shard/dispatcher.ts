@@ -72,13 +72,13 @@ export class Dispatcher implements UpstreamEvents {
       return;
     }
     const head = exchange.responseHead;
-    if (exchange.areRetriesSpent) head.set('x-should-retry', 'false');
     head.status = response.status;
     head.contentLength =
       response.bodyKind === BodyKind.length || response.bodyKind === BodyKind.none ? response.contentLength : -1;
     for (let index = 0; index < response.headerCount; index++) {
       head.append(response.headerNames[index]!, response.headerValues[index]!);
     }
+    if (exchange.areRetriesSpent) head.set('x-should-retry', 'false');
     exchange.phase = Phase.streaming;
     exchange.response.become(Half.head);
     exchange.responseDeadlineMs = nowMs + exchange.runtime!.config.timeouts.streamIdleMs;
@@ -200,10 +200,14 @@ export class Dispatcher implements UpstreamEvents {
   #seek(exchange: GatewayExchange): void {
     const targets = exchange.route!.targets;
     let fullTarget = -1;
+    let fullTriedSet = 0;
     for (;;) {
       const found = this.#tryPool(exchange, exchange.pool!);
       if (found > 0) return;
-      if (found === 0 && fullTarget < 0) fullTarget = exchange.targetIndex;
+      if (found === 0 && fullTarget < 0) {
+        fullTarget = exchange.targetIndex;
+        fullTriedSet = exchange.triedSet;
+      }
       exchange.triedTargets |= 1 << exchange.targetIndex;
       const next = targets.findIndex((_, index) => (exchange.triedTargets & (1 << index)) === 0);
       if (next < 0) break;
@@ -211,6 +215,7 @@ export class Dispatcher implements UpstreamEvents {
     }
     if (fullTarget >= 0) {
       this.#enterPool(exchange, fullTarget);
+      exchange.triedSet = fullTriedSet; // It waits for the others: what failed would only fail again.
       this.#enqueue(exchange);
     } else if (exchange.retryCause === 'connect') {
       this.#closer.fail(exchange, 'connect_failed', 'No upstream endpoint could be reached.');
@@ -261,6 +266,7 @@ export class Dispatcher implements UpstreamEvents {
     exchange.phase = Phase.queued;
     exchange.queuedSinceMs = clock.nowMs;
     exchange.queueDeadlineMs = clock.nowMs + pool.config.queue.waitMs;
+    exchange.responseDeadlineMs = noDeadline; // Of an earlier attempt.
     pool.waitingRoom.enter(exchange);
     leases.take(exchange, Lease.queuePlace);
     accountant.noteQueue(exchange, 1, 0);

@@ -120,3 +120,32 @@ test('queue: when the body goes on arriving in the queue, the endpoint gets all 
   peer.send(answerText('second'));
   expect((await second.response()).text).toBe('second');
 });
+
+// The deadline of a failed attempt must not end the wait for a place at another endpoint.
+test('queue: when the first attempt could not connect, the request waits as long as any other', async () => {
+  const gateway = await rig({
+    upstreamCount: 2,
+    yaml: `timeouts: { connect_ms: 60ms }
+pools: [{ name: only, engine: none, picker: round_robin, inflight_max: 1, queue: { wait_ms: 5s },
+  endpoints: [{ url: "$UPSTREAM0" }, { url: "$UPSTREAM1" }] }]`,
+  });
+  const [refusing, busy] = gateway.upstreams;
+  await refusing!.stopListening();
+  const first = await gateway.client();
+  first.send(chatRequest('{"model":"a"}'));
+  const peer = await busy!.accept();
+  await peer.request();
+  const second = await gateway.client();
+  second.send(chatRequest('{"model":"a"}'));
+  await until(() => gateway.phases().includes('queued'), 'the second request waits');
+  const queuedAtMs = performance.now();
+  // Several sweeps after the deadline of the attempt that failed.
+  await until(() => performance.now() - queuedAtMs > 250, 'the old deadline has passed');
+  peer.send(answerText('one'));
+  expect((await first.response()).text).toBe('one');
+  expect((await peer.request()).text).toBe('{"model":"a"}');
+  peer.send(answerText('two'));
+  expect((await second.response()).text).toBe('two');
+  expect(await gateway.closeReason(2)).toBe('done');
+  expect(gateway.accessLog().at(-1)!.retries).toBe(1);
+});

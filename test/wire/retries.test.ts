@@ -175,7 +175,6 @@ test('retry: when the end of an idle connection comes as it is used again, a req
   await peer.request();
   peer.send(answerText('ok'));
   await client.response();
-  await new Promise((resolve) => setTimeout(resolve, 5)); // Longer than a connection is trusted without a look.
   client.send(requestText('POST', '/jobs', [], '1'));
   peer.finish();
   const next = await gateway.upstream.accept();
