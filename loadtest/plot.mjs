@@ -2,6 +2,8 @@
  * Percentile plot as HDR histograms are usually drawn: each step to the right is one nine more, so that the tail has as
  * much room as the middle. Latency is logarithmic too, since a tail is often a hundred times the median.
  */
+import { escaped, line, text } from './svg.mjs';
+
 const width = 900;
 const height = 480;
 const plot = { left: 70, right: 200, top: 50, bottom: 50 };
@@ -53,20 +55,4 @@ export function percentileSvg(title, subtitle, series) {
 /** 0 for the minimum, 1 for 90 %, 2 for 99 %. @param {number} percentile */
 function nines(percentile) {
   return -Math.log10(1 - percentile / 100);
-}
-
-/** @param {number} x1 @param {number} y1 @param {number} x2 @param {number} y2 */
-function line(x1, y1, x2, y2) {
-  const ends = `x1="${x1.toFixed(1)}" y1="${y1.toFixed(1)}" x2="${x2.toFixed(1)}" y2="${y2.toFixed(1)}"`;
-  return `<line ${ends} stroke="#dddddd"/>`;
-}
-
-/** @param {number} x @param {number} y @param {'start' | 'middle' | 'end'} anchor @param {string} content */
-function text(x, y, anchor, content) {
-  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${escaped(content)}</text>`;
-}
-
-/** @param {string} content */
-function escaped(content) {
-  return content.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/"/g, '&quot;');
 }

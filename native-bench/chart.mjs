@@ -1,4 +1,6 @@
 /** A line chart as SVG text, with either axis logarithmic. */
+import { escaped, line, text } from '../loadtest/svg.mjs';
+
 const width = 900;
 const height = 480;
 const plot = { left: 80, right: 190, top: 54, bottom: 54 };
@@ -89,20 +91,4 @@ function scaleOf({ isLog }, values, from, to) {
   const decades = Math.max(1, Math.ceil(Math.log10(values.length === 0 ? 10 : high)) - low);
   const ticks = Array.from({ length: decades + 1 }, (_, index) => 10 ** (low + index));
   return { ticks, at: (/** @type {number} */ value) => from + ((Math.log10(value) - low) / decades) * (to - from) };
-}
-
-/** @param {number} x1 @param {number} y1 @param {number} x2 @param {number} y2 */
-function line(x1, y1, x2, y2) {
-  const ends = `x1="${x1.toFixed(1)}" y1="${y1.toFixed(1)}" x2="${x2.toFixed(1)}" y2="${y2.toFixed(1)}"`;
-  return `<line ${ends} stroke="#dddddd"/>`;
-}
-
-/** @param {number} x @param {number} y @param {'start' | 'middle' | 'end'} anchor @param {string} content */
-function text(x, y, anchor, content) {
-  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${escaped(content)}</text>`;
-}
-
-/** @param {string} content */
-function escaped(content) {
-  return content.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/"/g, '&quot;');
 }

@@ -1,7 +1,7 @@
 /** HAProxy, one thread: plain, and with routing by the body. */
 import { startProgram } from './native-peer.mjs';
 import { render } from './template.mjs';
-import { versionOf } from './version.mjs';
+import { findProgram } from './version.mjs';
 
 const commands = ['haproxy', '/usr/sbin/haproxy'];
 
@@ -12,13 +12,7 @@ const commands = ['haproxy', '/usr/sbin/haproxy'];
  * @returns {import('../types.d.ts').Peer}
  */
 function haproxyWith(name, summary, file) {
-  const found = () => {
-    for (const command of commands) {
-      const version = versionOf(command, ['-v'], /version (\S+)/);
-      if (version !== null) return { command, version };
-    }
-    return null;
-  };
+  const found = () => findProgram(commands, ['-v'], /version (\S+)/);
   return {
     name,
     summary,

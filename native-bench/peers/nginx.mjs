@@ -1,7 +1,7 @@
 /** nginx, one worker. The Debian package puts it where only root's PATH looks. */
 import { startProgram } from './native-peer.mjs';
 import { render } from './template.mjs';
-import { versionOf } from './version.mjs';
+import { findProgram } from './version.mjs';
 
 const commands = ['nginx', '/usr/sbin/nginx'];
 
@@ -12,13 +12,7 @@ const commands = ['nginx', '/usr/sbin/nginx'];
  * @returns {import('../types.d.ts').Peer}
  */
 function nginxWith(name, summary, file) {
-  const found = () => {
-    for (const command of commands) {
-      const version = versionOf(command, ['-v'], /nginx\/([\d.]+)/);
-      if (version !== null) return { command, version };
-    }
-    return null;
-  };
+  const found = () => findProgram(commands, ['-v'], /nginx\/([\d.]+)/);
   return {
     name,
     summary,

@@ -20,6 +20,17 @@ export const idleConnectionsMax = 256;
 /** Longer than any pause between two rounds. */
 export const idleTimeoutMs = 300_000;
 
+/** Options of undici's pool, for the peers that send on through it. */
+export const poolOptions = {
+  // As many as there are exchanges: a stream holds one for minutes.
+  connections: null,
+  pipelining: 1,
+  keepAliveTimeout: idleTimeoutMs,
+  keepAliveMaxTimeout: idleTimeoutMs,
+  headersTimeout: 0,
+  bodyTimeout: 0,
+};
+
 /**
  * @param {import('node:http').RequestListener} onRequest
  */

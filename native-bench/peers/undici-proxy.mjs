@@ -2,18 +2,10 @@
  * A proxy on undici as a careful Node developer writes it: one pool, `dispatch` rather than `fetch`, both bodies streamed
  * with backpressure, hop-by-hop fields left behind. It does not look into bodies.
  */
-import { engineOrigin, idleTimeoutMs, installedPackage, serve } from './node-server.mjs';
+import { engineOrigin, installedPackage, poolOptions, serve } from './node-server.mjs';
 
 const { Pool } = installedPackage('undici');
-const pool = new Pool(engineOrigin, {
-  // As many as there are exchanges: a stream holds one for minutes.
-  connections: null,
-  pipelining: 1,
-  keepAliveTimeout: idleTimeoutMs,
-  keepAliveMaxTimeout: idleTimeoutMs,
-  headersTimeout: 0,
-  bodyTimeout: 0,
-});
+const pool = new Pool(engineOrigin, poolOptions);
 
 /** RFC 9110 section 7.6.1. */
 const hopByHop = new Set([

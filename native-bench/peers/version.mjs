@@ -12,3 +12,17 @@ export function versionOf(command, argv, pattern) {
   if (error !== undefined) return null;
   return pattern.exec(stdout + stderr)?.[1] ?? null;
 }
+
+/**
+ * The first of `commands` that is there, with its version; null when none is. Debian puts some where only root's PATH looks.
+ * @param {readonly string[]} commands
+ * @param {readonly string[]} argv
+ * @param {RegExp} pattern
+ */
+export function findProgram(commands, argv, pattern) {
+  for (const command of commands) {
+    const version = versionOf(command, argv, pattern);
+    if (version !== null) return { command, version };
+  }
+  return null;
+}

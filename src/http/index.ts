@@ -4,8 +4,9 @@
  *
  * Read in this order: bytes (character classes), head-rules and host (what a request head may hold), status-text,
  * response-head and chunk-decoder (the two halves of a response), response-parser (which drives them), json-scanner (what
- * routing needs from a request body; nested-value, scan-memory and
- * wasm/ skip the rest of it; prefix-hash hashes it for routing by KV cache), usage, sse-tap and json-tail (what accounting needs from a response body), multipart.
+ * routing needs from a request body), nested-value, scan-memory and wasm/ (how it skips the rest), prefix-hash (the prompt as
+ * routing by KV cache will know it), usage and usage-object, sse-tap and json-tail (what accounting needs from a response
+ * body), retry-after, multipart.
  */
 export {
   connectionTokens,

@@ -46,7 +46,10 @@ const COMMA: u32 = 0x2c;
 const COLON: u32 = 0x3a;
 const BACKSLASH: u32 = 0x5c;
 
-/** Where `index` keeps the addresses of quotes and backslashes, in order; behind the last one stands NO_HIT. */
+/**
+ * Where `index` keeps the addresses of quotes and backslashes, in order; behind the last one stands NO_HIT. ../scan-memory.ts
+ * leaves room for them here, behind its scratch area.
+ */
 const HITS: usize = 64 * 1024;
 const NO_HIT: usize = 0xffffffff;
 let firstHit: usize = HITS;
