@@ -1,5 +1,5 @@
 import { type CloseCode, closeReasons, type Exchange } from '../exchange/index.ts';
-import type { TokenUsage } from '../http/index.ts';
+import type { SseTap, TokenUsage } from '../http/index.ts';
 import type { SeriesWriter } from '../shm/index.ts';
 import { counterCell, histogramCell, metrics } from './metrics.ts';
 
@@ -22,6 +22,9 @@ interface ServedCells {
   readonly tokens: Readonly<Record<'prompt' | 'completion' | 'cached', number>>;
   readonly estimatedTokens: Readonly<Record<'prompt' | 'completion', number>>;
 }
+
+/** What `penstock_upstream_oddities_total` counts. */
+export type Oddity = 'half_event' | 'half_character' | 'after_done' | 'after_response';
 
 const noCell = -1;
 
@@ -96,6 +99,17 @@ export class Accountant {
     if (exchange.isEventStream) exchange.completionTokens = eventCount;
     this.#series.add(flow.estimatedTokens.prompt, exchange.promptTokens);
     if (exchange.completionTokens > 0) this.#series.add(flow.estimatedTokens.completion, exchange.completionTokens);
+  }
+
+  /** The endpoint's event stream is over, in order or not. `tap` has finished. */
+  noteStreamEnd(exchange: Exchange, tap: SseTap): void {
+    if (!tap.atEventBoundary) this.noteOddity(exchange.poolName, 'half_event');
+    if (tap.endsInCharacter) this.noteOddity(exchange.poolName, 'half_character');
+    if (tap.hasAfterDone) this.noteOddity(exchange.poolName, 'after_done');
+  }
+
+  noteOddity(poolName: string, kind: Oddity): void {
+    this.#series.add(counterCell(this.#series, metrics.oddities, [poolName, kind]), 1);
   }
 
   /** The exchange is over; `exchange.closeCode` says why. */

@@ -176,6 +176,14 @@ const rows = {
     labels: ['pool', 'reason'],
     help: 'Retries not made because the request could not be sent again.',
   },
+  oddities: {
+    name: 'penstock_upstream_oddities_total',
+    type: 'counter',
+    unit: 'count',
+    source: 'series',
+    labels: ['pool', 'kind'],
+    help: 'Bytes of endpoints that no working endpoint sends.',
+  },
   leasesOpen: {
     name: 'penstock_leases_open',
     type: 'gauge',

@@ -89,6 +89,8 @@ export class Exchange {
   attempts = 0;
   /** The gateway has tried again as often as it may: the client should not. */
   areRetriesSpent = false;
+  /** Why the request could not, or may not, be sent again: a label of `penstock_replay_skipped_total`. */
+  replaySkipped = '';
   /** What the client is told to wait, where it is known better than by the reason; 0 = it is not. */
   retryAfterSeconds = 0;
 
@@ -143,6 +145,7 @@ export class Exchange {
     this.endpointUrl = '';
     this.attempts = 0;
     this.areRetriesSpent = false;
+    this.replaySkipped = '';
     this.retryAfterSeconds = 0;
     this.startedMs = 0;
     this.routableMs = 0;

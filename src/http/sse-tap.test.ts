@@ -181,6 +181,50 @@ test.each([
   expect(tapped(Buffer.from(stream)).errorSeen).toBe(errorSeen);
 });
 
+test.each([
+  ['', false],
+  ['data: a', false],
+  ['data: a\xc3', true],
+  ['data: a\xc3\xa4', false],
+  ['data: \xe2\x82', true],
+  ['data: \xe2\x82\xac', false],
+  ['\xf0\x9f\x98', true],
+  ['\xf0\x9f\x98\x80', false],
+  ['\x80\x80\x80\x80', false],
+])('sse tap: when the stream %j is over, endsInCharacter is %s', (stream, endsInCharacter) => {
+  const bytes = Buffer.from(stream, 'latin1');
+  for (const cut of everyByte(bytes.length)) {
+    const tap = new SseTap();
+    tapped(bytes, [cut], tap);
+    tap.finish();
+    expect(tap.endsInCharacter).toBe(endsInCharacter);
+  }
+});
+
+test.each([
+  ['data: [DONE]\n\n', false],
+  ['data: [DONE]\n\n: a comment\n\n', false],
+  ['data: [DONE]\n\ndata: {}\n\n', true],
+  ['data: [DONE]\n\ndata: [DONE]\n\n', true],
+  ['data: {}\n\ndata: {}\n\n', false],
+])('sse tap: when %j passes, hasAfterDone is %s', (stream, hasAfterDone) => {
+  const tap = new SseTap();
+  tapped(Buffer.from(stream), [], tap);
+  expect(tap.hasAfterDone).toBe(hasAfterDone);
+});
+
+test.each([
+  ['data: a\n\n', true],
+  ['data: a\n\n: half a comment', false],
+  ['data: a\n\ndata: b', false],
+  ['data: a\n\ndata: b\n', false],
+])('sse tap: when the stream %j is over, an event of ours could follow: %s', (stream, fits) => {
+  const tap = new SseTap();
+  tapped(Buffer.from(stream), [], tap);
+  tap.finish();
+  expect(tap.atEventBoundary).toBe(fits);
+});
+
 test('sse tap: when a large event holds its usage far from its start, it is found however the event is cut', () => {
   const text = JSON.stringify('Größe "usage":{"prompt_tokens":1} '.repeat(4000));
   const metadata = JSON.stringify(Object.fromEntries(everyByte(8).map((index) => [`key${index}`, 'v'.repeat(400)])));

@@ -85,6 +85,10 @@ export class SseTap {
   finishSeen = false;
   /** The event that ends a stream of messages or responses came. */
   lastEventSeen = false;
+  /** Events came behind `[DONE]`. */
+  hasAfterDone = false;
+  /** The stream is over, and its last bytes are the beginning of a UTF-8 character. */
+  endsInCharacter = false;
   #lineEnds: LineEnds = LineEnds.unknown;
   #isFirstLine = true;
   /** The last piece ended with a CR that ended a line; an LF right behind it belongs to it. */
@@ -92,6 +96,8 @@ export class SseTap {
   #hasData = false;
   /** The event being read has a line that is no comment. */
   #hasField = false;
+  /** The stream is over, and its last line has no end. */
+  #endsInLine = false;
   /** Bytes of the unfinished line. */
   #lineBytes = 0;
   #headLength = 0;
@@ -103,7 +109,7 @@ export class SseTap {
 
   /** What passed so far ends behind an event (or nothing did): an event may be appended without touching another. */
   get atEventBoundary(): boolean {
-    return this.#lineBytes === 0 && !this.#hasField;
+    return this.#lineBytes === 0 && !this.#hasField && !this.#endsInLine;
   }
 
   reset(): void {
@@ -113,6 +119,9 @@ export class SseTap {
     this.oddCount = 0;
     this.finishSeen = false;
     this.lastEventSeen = false;
+    this.hasAfterDone = false;
+    this.endsInCharacter = false;
+    this.#endsInLine = false;
     this.#lineEnds = LineEnds.unknown;
     this.#isFirstLine = true;
     this.#skipsLf = false;
@@ -151,7 +160,10 @@ export class SseTap {
 
   /** The stream is over: what came of a line without its end is looked at too. */
   finish(): void {
-    if (this.#lineBytes > 0) this.#endCutLine();
+    if (this.#lineBytes === 0) return;
+    this.endsInCharacter = endsInCharacter(this.#tail, this.#tailLength);
+    this.#endCutLine();
+    this.#endsInLine = true;
   }
 
   /** The usage the stream reported about itself; null when it reported none. Allocates: once, at the end of the stream. */
@@ -203,6 +215,7 @@ export class SseTap {
     // The marks stand at the start of an event's data, so only in its first line.
     if (this.#hasData) return;
     this.#hasData = true;
+    this.hasAfterDone = this.doneSeen;
     const at = start < end && head[start] === space ? start + 1 : start;
     if (startsWith(head, at, end, doneMark)) this.doneSeen = true;
     else if (head[at] === openBrace) this.#takeType(head, at, end);
@@ -273,6 +286,16 @@ export class SseTap {
 function eitherLineEnd(bytes: Buffer, start: number, end: number): number {
   for (let at = start; at < end; at++) if (bytes[at] === lf || bytes[at] === cr) return at;
   return -1;
+}
+
+/** Whether the first `length` bytes end with the beginning of a UTF-8 sequence of two to four bytes. */
+function endsInCharacter(bytes: Buffer, length: number): boolean {
+  let at = length - 1;
+  while (at >= 0 && length - at < 4 && (bytes[at]! & 0xc0) === 0x80) at--;
+  if (at < 0) return false;
+  const lead = bytes[at]!;
+  const wanted = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+  return length - at < wanted;
 }
 
 function startsWith(bytes: Buffer, start: number, end: number, prefix: Uint8Array): boolean {

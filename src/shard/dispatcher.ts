@@ -117,7 +117,7 @@ export class Dispatcher implements UpstreamEvents {
     clock.refresh();
     if (exchange.response.isOpen) exchange.response.become(Half.done);
     const relay = exchange.responseRelay;
-    if (exchange.isEventStream) relay.tap.finish();
+    if (exchange.isEventStream) this.#finishStream(exchange);
     if (exchange.facts.api !== Api.other) accountant.noteUsage(exchange, relay.readUsage(), relay.tap.eventCount);
     if (!isStreamWhole(exchange, relay.tap, exchange.pool!.promisesDone)) {
       const message = 'The upstream ended its stream early.';
@@ -157,6 +157,7 @@ export class Dispatcher implements UpstreamEvents {
       return;
     }
     if (exchange.isCommitted) {
+      if (exchange.isEventStream) this.#finishStream(exchange);
       this.#closer.fail(exchange, 'stream_truncated', 'The upstream ended its response early.', detail);
     } else if (failure === 'connect') {
       this.#closer.fail(exchange, 'connect_failed', 'No upstream endpoint could be reached.', detail);
@@ -179,10 +180,18 @@ export class Dispatcher implements UpstreamEvents {
 
   /** Gives up the possibility of another attempt, for memory: slabs the socket has taken are free. */
   giveUpReplay(exchange: GatewayExchange): void {
-    if (exchange.body.isWhole && exchange.requestRelay.slabIndex > 0 && exchange.connection?.isFlushed === true) {
-      this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, 'memory']), 1);
+    const { body, requestRelay, connection } = exchange;
+    if (body.heldCount === 0 || !body.isWhole || connection?.isFlushed !== true) return;
+    if (requestRelay.slabIndex > 0 || requestRelay.isFinished) {
+      this.#noteReplaySkipped(exchange, 'memory');
       this.#giveSentSlabs(exchange);
     }
+  }
+
+  #finishStream(exchange: GatewayExchange): void {
+    const { tap } = exchange.responseRelay;
+    tap.finish();
+    this.#state.parts.accountant.noteStreamEnd(exchange, tap);
   }
 
   #enterPool(exchange: GatewayExchange, targetIndex: number): void {
@@ -304,13 +313,18 @@ export class Dispatcher implements UpstreamEvents {
       return false;
     }
     if (!exchange.body.isWhole) {
-      this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, cause]), 1);
+      this.#noteReplaySkipped(exchange, cause);
       return false;
     }
     if (pool.retryBudget.tryTake(this.#state.parts.clock.nowMs)) return true;
-    this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, 'budget']), 1);
+    this.#noteReplaySkipped(exchange, 'budget');
     exchange.areRetriesSpent = true;
     return false;
+  }
+
+  #noteReplaySkipped(exchange: GatewayExchange, reason: string): void {
+    exchange.replaySkipped = reason;
+    this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, reason]), 1);
   }
 
   #retry(exchange: GatewayExchange, cause: string, blamesEndpoint: boolean): void {

@@ -17,6 +17,9 @@ function overdraftBytesMax(budgetBytes: number): number {
   return Math.max(16 * 1024 * 1024, budgetBytes / 4);
 }
 
+/** The walk over all open exchanges for memory is not made for every chunk. */
+const reclaimPeriodMs = 20;
+
 /** A client is kept paused for memory this long at the most; the library does not see it leave meanwhile. */
 export const pausedMsMax = 5000;
 
@@ -33,6 +36,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
   readonly #dispatcher: Dispatcher;
   readonly #bodyJobs: BodyJobs;
   readonly #onConnections: (delta: number) => void;
+  /** When memory was last taken from those that could do without. */
+  #reclaimedMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     state: ShardState,
@@ -83,7 +88,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       this.#closer.answer(exchange, answer);
     });
     if (!isFine || isAnswered) return;
-    if (exchange.head.hasBody && budget.used() >= budget.max) {
+    if (exchange.head.hasBody && budget.used() >= budget.max && !this.#reclaim()) {
       this.#closer.fail(exchange, 'saturated', 'The gateway holds as many request bytes as it may.');
       return;
     }
@@ -147,9 +152,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
   /** Memory was freed elsewhere, or the pause has lasted too long. Called by the shard's timer. */
   checkPaused(exchange: GatewayExchange, nowMs: number): void {
     const { budget } = this.#state.parts;
-    // What the endpoint has taken since the pause began is the memory this exchange waits for.
-    this.#dispatcher.giveUpReplay(exchange);
-    if (budget.max - budget.used() >= headroomBytes) {
+    if (budget.max - budget.used() >= headroomBytes || this.#reclaim()) {
       exchange.isDownstreamPaused = false;
       exchange.requestDeadlineMs = nowMs + exchange.runtime!.config.timeouts.requestIdleMs;
       exchange.downstream!.resume();
@@ -206,14 +209,16 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     let expected = Math.max(0, expectedBytes);
     let { slabCount } = body;
     for (let from = 0; from < bytes.length && exchange.phase !== Phase.answering;) {
-      if (body.makeRoom(slabs, expected, false) === 0) {
+      if (
+        body.makeRoom(slabs, expected, false) === 0 &&
+        !(this.#reclaim() && body.makeRoom(slabs, expected, false) > 0)
+      ) {
         // These bytes are here; the next ones can wait. But a pause does not stop what the kernel has received already,
         // up to some MB a connection, so many paused clients together still need an end.
         if (budget.used() > budget.max + overdraftBytesMax(budget.max)) {
           this.#closer.fail(exchange, 'saturated', 'The gateway holds as many request bytes as it may.');
           return;
         }
-        this.#dispatcher.giveUpReplay(exchange);
         if (!isLast) this.#pause(exchange);
         body.makeRoom(slabs, expected, true);
       }
@@ -319,6 +324,22 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     const { generation } = exchange;
     this.#dispatcher.start(exchange, route);
     return exchange.generation === generation && exchange.phase !== Phase.answering;
+  }
+
+  /**
+   * Body memory is short. What is only kept for another attempt is given up, by all exchanges of the shard, this one
+   * included: a request that may fail later is better than one that fails now. Returns whether there is room again.
+   */
+  #reclaim(): boolean {
+    const { clock, budget } = this.#state.parts;
+    // Nothing has changed since the last walk but what the sockets took in that time.
+    if (clock.nowMs - this.#reclaimedMs < reclaimPeriodMs) return false;
+    this.#reclaimedMs = clock.nowMs;
+    for (const exchange of this.#state.open) {
+      this.#dispatcher.giveUpReplay(exchange);
+      if (budget.max - budget.used() >= headroomBytes) return true;
+    }
+    return false;
   }
 
   #pause(exchange: GatewayExchange): void {

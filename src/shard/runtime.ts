@@ -48,6 +48,8 @@ export interface RuntimeContext {
   readonly waitingRoom: (poolName: string, countMax: number) => WaitingRoom;
   /** As the queue. */
   readonly retryBudget: (poolName: string, rule: RetryBudgetRule) => RetryBudget;
+  /** An endpoint of the pool sent bytes that belong to no response. */
+  readonly noteStrayBytes: (poolName: string) => void;
   readonly filterContext: (listenerIndex: number) => FilterContext;
 }
 
@@ -72,7 +74,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       context.registry.obtain(
         slots[index]!,
         addressOf(pool, endpoint, authorities[poolIndex]!),
-        settingsOf(pool, endpoint),
+        settingsOf(pool, endpoint, () => context.noteStrayBytes(pool.name)),
       ),
     );
     const pickable = pool.endpoints.map(({ url, weight }, index) => ({ url, weight, slot: slots[index]! }));
@@ -104,7 +106,7 @@ function addressOf(pool: PoolConfig, endpoint: EndpointConfig, ca: string | null
   };
 }
 
-function settingsOf(pool: PoolConfig, endpoint: EndpointConfig): EndpointSettings {
+function settingsOf(pool: PoolConfig, endpoint: EndpointConfig, onStrayBytes: () => void): EndpointSettings {
   return {
     connectionsMax: pool.connectionsMax,
     keepaliveIdleMs: pool.keepaliveIdleMs,
@@ -114,5 +116,6 @@ function settingsOf(pool: PoolConfig, endpoint: EndpointConfig): EndpointSetting
       credentialLines: credentialLines(pool.dialect, pool.credential ?? undefined),
       passesAuthorization: pool.passAuthorization,
     },
+    onStrayBytes,
   };
 }

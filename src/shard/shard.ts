@@ -80,6 +80,8 @@ export class Shard {
     const waitingRooms = new Map<string, WaitingRoom>();
     const log: FilterContext['log'] = (level, fields, message) => logger[level](fields, message);
     const retryBudgets = new Map<string, RetryBudget>();
+    const listenerNames = config.listeners.map((listener) => listener.name);
+    const accountant = new Accountant(series, listenerNames);
     const runtimeContext: RuntimeContext = {
       registry,
       picker: { random, shardIndex: init.shardIndex },
@@ -95,6 +97,7 @@ export class Shard {
         retryBudgets.set(poolName, budget);
         return budget;
       },
+      noteStrayBytes: (poolName) => accountant.noteOddity(poolName, 'after_response'),
       filterContext: (listenerIndex) => ({
         log,
         isTls: config.listeners[listenerIndex]!.tls !== null,
@@ -114,8 +117,6 @@ export class Shard {
     });
     const budget = new SharedBudget(init.memory, init.shardIndex);
     const slabs = new SlabPool(budget);
-    const listenerNames = config.listeners.map((listener) => listener.name);
-    const accountant = new Accountant(series, listenerNames);
     const isLogging = logger.isLevelEnabled('info');
     const accessLines = new AccessLines(init.shardIndex);
     const writeAccessLog: ShardState['parts']['writeAccessLog'] = (exchange, nowMs, detail) => {

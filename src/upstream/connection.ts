@@ -257,6 +257,7 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
   #take(buffer: Buffer, count: number): void {
     if (this.#state !== ConnectionState.busy || this.#user === null || this.#isResponseOver) {
       // Bytes nobody asked for: on an idle connection they would answer the next client's request.
+      this.#noteStrayBytes();
       this.#endIdle('bytes on an idle connection');
       return;
     }
@@ -264,9 +265,14 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
     if (consumed < 0) {
       this.#fail(this.#isHeadSeen ? 'truncated' : 'invalid', `response is not valid HTTP/1.1 (${this.#parser.error})`);
     } else if (this.#isResponseOver) {
-      this.#hasExcess = consumed < count;
+      if (consumed < count) this.#noteStrayBytes();
       this.#user?.onUpstreamEnd();
     }
+  }
+
+  #noteStrayBytes(): void {
+    if (!this.#hasExcess) this.endpoint.settings.onStrayBytes();
+    this.#hasExcess = true;
   }
 
   readonly #onError = (error: NodeJS.ErrnoException): void => {

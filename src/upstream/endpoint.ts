@@ -18,6 +18,8 @@ export interface EndpointSettings {
   readonly connectionsMax: number;
   readonly keepaliveIdleMs: number;
   readonly head: UpstreamHeadOptions;
+  /** Called once for a connection that carried bytes behind a response, or while it was idle; it is closed. */
+  readonly onStrayBytes: () => void;
 }
 
 /**

@@ -1,9 +1,10 @@
 import { afterEach, expect } from 'vitest';
+import { metricById } from '../../src/account/index.ts';
 import { parseConfig } from '../../src/config/index.ts';
 import { bugCounts } from '../../src/core/index.ts';
 import { leaseNames } from '../../src/exchange/index.ts';
 import { Shard } from '../../src/shard/index.ts';
-import { createSharedMemory, EndpointState, FleetTable } from '../../src/shm/index.ts';
+import { createSharedMemory, EndpointState, FleetTable, SeriesReader } from '../../src/shm/index.ts';
 import { RawClient } from './raw-client.ts';
 import { ScriptedUpstream } from './scripted-upstream.ts';
 import { until } from './until.ts';
@@ -78,7 +79,7 @@ export async function rig(options: RigOptions = {}): Promise<Rig> {
   };
   const shard = await Shard.create(init, { onLog: (lines) => log.push(lines), random: () => 0 });
   const [port] = await shard.listen([0]);
-  const made = new Rig(shard, port!, upstreams, fleet, slots.flat(), log);
+  const made = new Rig(shard, port!, upstreams, fleet, slots.flat(), log, new SeriesReader(memory));
   live.push(made);
   return made;
 }
@@ -90,6 +91,7 @@ export class Rig {
   readonly fleet: FleetTable;
   readonly slots: readonly number[];
   readonly #log: string[];
+  readonly #series: SeriesReader;
   readonly #clients: RawClient[] = [];
 
   constructor(
@@ -99,6 +101,7 @@ export class Rig {
     fleet: FleetTable,
     slots: readonly number[],
     log: string[],
+    series: SeriesReader,
   ) {
     this.shard = shard;
     this.port = port;
@@ -106,6 +109,7 @@ export class Rig {
     this.fleet = fleet;
     this.slots = slots;
     this.#log = log;
+    this.#series = series;
   }
 
   get upstream(): ScriptedUpstream {
@@ -123,6 +127,7 @@ export class Rig {
     readonly reason: string;
     readonly status: number;
     readonly retries: number;
+    readonly replay_skipped?: string;
     readonly detail?: string;
   }[] {
     const lines = this.#log.join('').split('\n');
@@ -133,6 +138,13 @@ export class Rig {
   async closeReason(count = 1): Promise<string> {
     await until(() => this.accessLog().length >= count, `${count} exchanges are over`);
     return this.accessLog().at(-1)!.reason;
+  }
+
+  /** Counters of that name which are not 0, by their labels. */
+  counts(name: string): Record<string, number> {
+    const { counters } = this.#series.collect();
+    const named = counters.filter(({ metricId, total }) => metricById(metricId).name === name && total !== 0);
+    return Object.fromEntries(named.map(({ labels, total }) => [labels.join(' '), total]));
   }
 
   /** The phases of the open exchanges. */

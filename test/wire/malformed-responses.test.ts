@@ -85,4 +85,5 @@ test('upstream: when bytes lie on an idle connection as it is reused, they are n
   next.send(answerText('b'));
   expect((await client.response()).text).toBe('b');
   await turns(1);
+  expect(gateway.counts('penstock_upstream_oddities_total')).toEqual({ 'only after_response': 1 });
 });

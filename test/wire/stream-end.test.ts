@@ -10,14 +10,18 @@ function chunked(text: string): string {
 const delta = 'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n';
 const finish = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n';
 
-/** Streams `events` to a client and ends the response in order. */
-async function streamed(path: string, events: readonly string[]): Promise<{ gateway: Rig; client: RawClient }> {
+/** Streams `events` to a client and, unless told not to, ends the response in order. */
+async function streamed(
+  path: string,
+  events: readonly string[],
+  ends = true,
+): Promise<{ gateway: Rig; client: RawClient }> {
   const gateway = await rig();
   const client = await gateway.client();
   client.send(requestText('POST', path, [], '{"model":"a","stream":true}'));
   const peer = await gateway.upstream.accept();
   await peer.request();
-  await peer.sendPieces([head, ...events.map(chunked), '0\r\n\r\n']);
+  await peer.sendPieces([head, ...events.map(chunked), ...(ends ? ['0\r\n\r\n'] : [])]);
   return { gateway, client };
 }
 
@@ -88,3 +92,34 @@ test('stream end: when a truncated stream was framed well, its connection serves
   expect(gateway.upstream.peers.length).toBe(1);
   next.destroy();
 });
+
+// Handled as they come, and counted: each says that something between engine and gateway is not right.
+const odd: Record<string, readonly [events: readonly string[], counts: Record<string, number>]> = {
+  'ends within an event': [[delta, 'data: {"choi'], { 'only half_event': 1 }],
+  'goes on behind [DONE]': [[delta, 'data: [DONE]\n\n', delta], { 'only after_done': 1 }],
+  'is whole': [[delta, 'data: [DONE]\n\n'], {}],
+};
+for (const [what, [events, counts]] of Object.entries(odd)) {
+  test(`stream end: when a stream ${what}, that is what is counted of it`, async () => {
+    const { gateway } = await streamed('/v1/chat/completions', events);
+    await gateway.closeReason();
+    expect(gateway.counts('penstock_upstream_oddities_total')).toEqual(counts);
+  });
+}
+
+for (const how of ['in order', 'by breaking off'] as const) {
+  test(`stream end: when a stream ends within a character, ${how}, nothing is put into the character and it is counted`, async () => {
+    const { gateway, client } = await streamed('/v1/chat/completions', [delta], false);
+    const peer = gateway.upstream.peers[0]!;
+    const half = Buffer.from('data: {"choices":[{"delta":{"content":"\u20ac').subarray(0, -1);
+    peer.send(Buffer.concat([Buffer.from(`${half.length.toString(16)}\r\n`), half, Buffer.from('\r\n')]));
+    if (how === 'in order') peer.send('0\r\n\r\n');
+    else peer.finish();
+    const text = (await client.readToEnd()).toString('latin1').replace(/\r\n[0-9a-f]+\r\n/g, '');
+    expect(text).toContain('"content":"\xe2\x82\n\ndata: {"error"');
+    expect(gateway.counts('penstock_upstream_oddities_total')).toEqual({
+      'only half_event': 1,
+      'only half_character': 1,
+    });
+  });
+}
