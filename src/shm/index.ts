@@ -7,7 +7,7 @@
  *
  * Read in this order: memory (what exists, how large), budget (the smallest example of totals and shadows), fleet-table
  * and ejection (what all threads know of each endpoint), slab-pool (body memory), histogram, series (metrics).
- * shared-copy is how bytes get in and out.
+ * prefix-horizon and prefix-index know which endpoint holds which prompts. shared-copy is how bytes get in and out.
  */
 export { SharedBudget } from './budget.ts';
 export type { EjectionRule } from './ejection.ts';
@@ -18,6 +18,9 @@ export { controlIndex, createSharedMemory } from './memory.ts';
 export type { SharedMemory, SharedMemorySizes } from './memory.ts';
 export { counterCountMax, histogramCountMax, metricCountMax, SeriesReader, SeriesWriter } from './series.ts';
 export type { CounterSeries, HistogramSeries, SeriesSnapshot } from './series.ts';
+export { createPrefixMemory, prefixEndpointCountMax, PrefixIndex } from './prefix-index.ts';
+export type { PrefixKeys, PrefixMemory } from './prefix-index.ts';
+export { PrefixSweeper } from './prefix-sweeper.ts';
 export { copyShared } from './shared-copy.ts';
 export { largeSlabBytes, SlabPool, smallSlabBytes } from './slab-pool.ts';
 export type { SlabShare } from './slab-pool.ts';

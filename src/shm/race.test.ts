@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { rolldown } from 'rolldown';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createSharedMemory, FleetTable, SeriesReader, SharedBudget } from './index.ts';
+import { createPrefixMemory, createSharedMemory, FleetTable, SeriesReader, SharedBudget } from './index.ts';
 import type { SharedMemory } from './index.ts';
 
 // Real threads on real shared memory. Node 20 cannot start a worker from TypeScript, so this folder is bundled to a file
@@ -281,3 +281,55 @@ test('series: when control collects while shards make and count series, every de
   expect(counters.every(({ total, values }) => total === 100 && values[0] === 50 && values[1] === 50)).toBe(true);
   expect(histograms.length).toBe(300);
 }, 15_000);
+
+// Every key belongs to one endpoint, and says which: an owner that is found at another's key came from somewhere else.
+const prefixRacer = (familyCount: number): string => `
+  const index = new shm.PrefixIndex(memory.prefix);
+  const count = 8;
+  const keys = { count, lows: new Int32Array(count), highs: new Int32Array(count), ends: new Int32Array(count) };
+  const matched = new Int32Array(16);
+  let foreign = 0, found = 0, rounds = 0;
+  while (performance.now() < deadline - 2500) {
+    const family = random(${familyCount});
+    for (let block = 0; block < count; block++) {
+      const low = Math.imul(family * count + block + 1, 0x9e3779b1);
+      keys.lows[block] = low === 0 || low === -1 ? 1 : low;
+      keys.highs[block] = Math.imul(low ^ (low >>> 13), 0x85ebca6b);
+      keys.ends[block] = block + 1;
+    }
+    const home = family % 16;
+    if (random(3) === 0) index.insert(keys, home);
+    if (random(5000) === 0) index.horizon.forget(home);
+    matched.fill(0);
+    index.lookup(keys, matched);
+    for (let endpoint = 0; endpoint < 16; endpoint++) {
+      if (matched[endpoint] === 0) continue;
+      if (endpoint === home) found++; else foreign++;
+    }
+    rounds++;
+  }
+  return { foreign, found, rounds };`;
+
+test.each([
+  ['nearly every insert pushes somebody out', 256, 256],
+  ['the table is half full', 8192, 512],
+])(
+  'prefix-index: when four shards insert and look up and %s, nobody is found to hold what another holds',
+  async (_, slotCount, familyCount) => {
+    const prefix = createPrefixMemory(slotCount, 16, 1000);
+    const memory = { ...memoryFor(4), prefix } as SharedMemory;
+    const racers = [0, 1, 2, 3].map((shardIndex) => ({ shardIndex, body: prefixRacer(familyCount) }));
+    const results = (await race(memory, racers)) as { foreign: number; found: number; rounds: number }[];
+    const sum = (of: (result: { foreign: number; found: number; rounds: number }) => number): number =>
+      results.reduce((total, result) => total + of(result), 0);
+    expect(sum(({ found }) => found)).toBeGreaterThan(1000);
+    // One look-up in ten million may be wrong: it sends a request where its prefix is not.
+    expect(
+      sum(({ foreign }) => foreign),
+      `of ${sum(({ rounds }) => rounds)} rounds`,
+    ).toBeLessThanOrEqual(1);
+    const words = new Int32Array(prefix.slots);
+    expect([...words.keys()].filter((at) => (at & 15) === 0 && words[at] === -1)).toEqual([]);
+  },
+  15_000,
+);

@@ -1,0 +1,158 @@
+/**
+ * Which blocks an endpoint's KV cache still holds, judged by when they were last used: LRU without lists.
+ *
+ * Every endpoint has an epoch, which goes on when a 64th of what the cache holds was used in it. A block keeps the epoch of
+ * its last use, a ring counts the blocks of each epoch, and the horizon is the oldest epoch such that everything from there
+ * to now still fits: a block is held as long as its epoch is not behind it. That is LRU's stack distance to a 64th, in O(1).
+ *
+ * Counts are advisory: threads that race past one another miscount by a few blocks, until the ring has come round.
+ *
+ * | Word of an endpoint | Unit                                                             |
+ * | ------------------- | ---------------------------------------------------------------- |
+ * | 0 epoch             | 1 to 2^24 - 1, then 1 again                                      |
+ * | 1 depth             | epochs from the horizon to now                                   |
+ * | 2 capacity          | blocks                                                           |
+ * | 3 ancient           | blocks within the horizon whose epoch has left the ring          |
+ * | 16 to 271 ring      | blocks whose last use was in an epoch, by its lowest 8 bits      |
+ */
+const strideWords = 272;
+const epochWord = 0;
+const depthWord = 1;
+const capacityWord = 2;
+const ancientWord = 3;
+const ringWord = 16;
+const ringEpochs = 256;
+
+/** Epochs are 24 bits, so that an epoch and an endpoint's index fit a word. */
+export const epochMask = 0xff_ffff;
+const epochsPerCapacity = 64;
+
+export function prefixHorizonBytes(endpointCount: number): number {
+  return endpointCount * strideWords * 4;
+}
+
+export class PrefixHorizon {
+  readonly #words: Int32Array;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#words = new Int32Array(memory);
+  }
+
+  /** Called once, by whoever made the memory. `blockCount`: what the cache of each endpoint holds. */
+  reset(blockCount: number, firstEpoch = 1): void {
+    for (let at = 0; at < this.#words.length; at += strideWords) {
+      Atomics.store(this.#words, at + epochWord, firstEpoch);
+      Atomics.store(this.#words, at + capacityWord, blockCount);
+    }
+  }
+
+  setCapacity(endpoint: number, blockCount: number): void {
+    Atomics.store(this.#words, endpoint * strideWords + capacityWord, blockCount);
+  }
+
+  capacity(endpoint: number): number {
+    return Atomics.load(this.#words, endpoint * strideWords + capacityWord);
+  }
+
+  /** Blocks the cache is believed to hold. */
+  heldCount(endpoint: number): number {
+    const at = endpoint * strideWords;
+    const epoch = Atomics.load(this.#words, at + epochWord);
+    const depth = Atomics.load(this.#words, at + depthWord);
+    let sum = Atomics.load(this.#words, at + ancientWord);
+    for (let age = 0; age <= depth && age < ringEpochs; age++) sum += this.#ringCount(at, epoch - age);
+    return sum;
+  }
+
+  /** @hot per block. Whether a block last used in `epoch` is still held. */
+  isHeld(endpoint: number, epoch: number): boolean {
+    const at = endpoint * strideWords;
+    const age = (Atomics.load(this.#words, at + epochWord) - epoch) & epochMask;
+    return age <= Atomics.load(this.#words, at + depthWord);
+  }
+
+  /** Epochs since `epoch`. */
+  age(endpoint: number, epoch: number): number {
+    return (Atomics.load(this.#words, endpoint * strideWords + epochWord) - epoch) & epochMask;
+  }
+
+  /**
+   * @hot per block. A block is used now; `lastEpoch` is that of its last use, -1 for a block the endpoint did not hold.
+   * Returns the epoch to keep with it.
+   */
+  use(endpoint: number, lastEpoch: number): number {
+    const words = this.#words;
+    const at = endpoint * strideWords;
+    const epoch = Atomics.load(words, at + epochWord);
+    if (lastEpoch >= 0) {
+      const age = (epoch - lastEpoch) & epochMask;
+      if (age === 0) return epoch;
+      if (age < ringEpochs) Atomics.sub(words, at + ringWord + (lastEpoch & (ringEpochs - 1)), 1);
+      else Atomics.sub(words, at + ancientWord, 1);
+    }
+    this.#add(at, epoch, 1);
+    return epoch;
+  }
+
+  /** Blocks that nobody will look for came into the cache, such as those of an answer: they push others out. */
+  useUnnamed(endpoint: number, blockCount: number): void {
+    const at = endpoint * strideWords;
+    const stepCount = this.#epochBlocks(at);
+    for (let left = blockCount; left > 0; left -= stepCount) {
+      this.#add(at, Atomics.load(this.#words, at + epochWord), Math.min(left, stepCount));
+    }
+  }
+
+  /** The endpoint holds nothing of what it held: it was restarted, or has cleared its cache. */
+  forget(endpoint: number): void {
+    const words = this.#words;
+    const at = endpoint * strideWords;
+    // The horizon first: between the two steps nothing is held, instead of everything.
+    Atomics.store(words, at + depthWord, 0);
+    const epoch = Atomics.load(words, at + epochWord);
+    Atomics.store(words, at + epochWord, following(epoch));
+    Atomics.store(words, at + ancientWord, 0);
+    for (let index = 0; index < ringEpochs; index++) Atomics.store(words, at + ringWord + index, 0);
+  }
+
+  #epochBlocks(at: number): number {
+    return Math.max(1, Math.floor(Atomics.load(this.#words, at + capacityWord) / epochsPerCapacity));
+  }
+
+  #ringCount(at: number, epoch: number): number {
+    return Math.max(0, Atomics.load(this.#words, at + ringWord + (epoch & (ringEpochs - 1))));
+  }
+
+  #add(at: number, epoch: number, count: number): void {
+    const before = Atomics.add(this.#words, at + ringWord + (epoch & (ringEpochs - 1)), count);
+    if (before + count >= this.#epochBlocks(at)) this.#goOn(at, epoch);
+  }
+
+  /** The next epoch begins, for the one thread that gets there first, and the horizon follows. */
+  #goOn(at: number, epoch: number): void {
+    const words = this.#words;
+    const next = following(epoch);
+    if (Atomics.compareExchange(words, at + epochWord, epoch, next) !== epoch) return;
+    const depth = Atomics.load(words, at + depthWord) + 1;
+    const leaving = Atomics.exchange(words, at + ringWord + (next & (ringEpochs - 1)), 0);
+    let ancient = Atomics.load(words, at + ancientWord);
+    if (depth >= ringEpochs) ancient = Math.max(0, ancient) + Math.max(0, leaving);
+    const capacity = Atomics.load(words, at + capacityWord);
+    let held = 0;
+    let age = 0;
+    for (; age <= depth && age < ringEpochs; age++) {
+      held += this.#ringCount(at, next - age);
+      if (held > capacity) break;
+    }
+    // Everything in the ring fits: so do those older than it, or they go all at once, because nothing orders them.
+    const isDeep = held <= capacity && depth >= ringEpochs;
+    const keepsAncient = isDeep && held + ancient <= capacity;
+    Atomics.store(words, at + ancientWord, keepsAncient ? ancient : 0);
+    Atomics.store(words, at + depthWord, keepsAncient ? depth : Math.max(0, Math.min(depth, age - 1)));
+  }
+}
+
+/** 0 is no epoch: a word of 0 is none. */
+function following(epoch: number): number {
+  return epoch === epochMask ? 1 : epoch + 1;
+}
