@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { leaseNames, phaseNames } from '../src/exchange/index.ts';
+import { requestRules, responseFieldsDropped } from '../src/http/field-rules.ts';
 
 // Pages written by hand are held to the names they explain. Pages made from tables are compared beside those tables.
 
@@ -38,6 +39,14 @@ test('docs: when a phase or a kind of lease is added, the life of an exchange ex
   const text = page('life-of-an-exchange.md');
   const names = [...leaseNames, ...phaseNames.filter((name) => name !== 'free')];
   expect(names.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+});
+
+test('docs: when a field has a rule, the page of fields lists it in its direction', () => {
+  const [up, down] = page('fields.md').split('## Down');
+  const missing = (names: Iterable<string>, text: string): string[] =>
+    [...names].filter((name) => !text.includes(`\`${name}\``));
+  expect(missing(requestRules.keys(), up!)).toEqual([]);
+  expect(missing(responseFieldsDropped, down!)).toEqual([]);
 });
 
 test('docs: when the admin port gets a path, its page lists it', () => {

@@ -4,7 +4,7 @@ import { field, flag, integer, list, optional, parsed, section } from './field.t
 import type { Field, Row } from './field.ts';
 import { suggestion } from './nearest-name.ts';
 import type { RawMap, Reading } from './reading.ts';
-import { filePath, headerMap, headerMatchMap, headerName, name, text } from './text-field.ts';
+import { filePath, headerMap, headerMatchMap, headerName, headerText, name, text } from './text-field.ts';
 
 /** Stands for the errors of the form that was used; `complaintsOf` puts those in its place. */
 export const aloneOrListed = 'must be one value or a list of them';
@@ -89,7 +89,7 @@ const builtIns = {
     status: integer({ min: 200, max: 599, doc: 'Status of the answer.' }),
     headers: headerMap({ default: {}, doc: 'Headers of the answer.' }),
     body: text({ default: '', doc: 'Body of the answer.' }),
-    content_type: text({ default: 'text/plain; charset=utf-8', doc: 'Media type of the body.' }),
+    content_type: headerText({ default: 'text/plain; charset=utf-8', doc: 'Media type of the body.' }),
   }),
 };
 

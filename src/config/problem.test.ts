@@ -176,6 +176,21 @@ const filterProblems: readonly (readonly [string, string, readonly string[]])[] 
     '{ filter: headers, response: { remove: [Content-Length] } }',
     ['6:49: F.response.remove[0]: is set by the gateway itself'],
   ],
+  [
+    'the gateway would write another value',
+    '{ filter: headers, request: { set: { Host: a } } }',
+    ['6:46: F.request.set.Host: is set by the gateway itself'],
+  ],
+  [
+    'a media type has a line break',
+    '{ filter: static_response, status: 200, content_type: "a\\r\\nb: c" }',
+    ['6:63: F.content_type: must be visible ASCII text without a line break'],
+  ],
+  [
+    'a header value is too long',
+    `{ filter: headers, request: { set: { a: ${'b'.repeat(8193)} } } }`,
+    ['6:49: F.request.set.a: must have at most 8192 characters'],
+  ],
   ['a condition is empty', '{ filter: access_log, unless: {} }', ['6:39: F.unless: must have at least one condition']],
   [
     'a path pattern has a star inside',

@@ -9,17 +9,29 @@ const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** RFC 9110 section 5.5 without obs-text: no control characters, so no CR, LF or NUL, and no space at either end. */
 const headerValue = /^(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?$/;
 
-/** Framing and connection control belong to the gateway (RFC 9110 section 7.6.1); a filter that set them would desynchronise both sides. */
+/**
+ * Framing and connection control belong to the gateway (RFC 9110 section 7.6.1); a filter that set them would desynchronise both
+ * sides. The others it writes itself, so that a value given here would be lost without a word.
+ */
 const ownHeaders: ReadonlySet<string> = new Set([
   'connection',
   'content-length',
+  'expect',
+  'host',
+  'http2-settings',
   'keep-alive',
   'proxy-connection',
   'te',
   'trailer',
   'transfer-encoding',
   'upgrade',
+  'via',
+  'x-request-id',
 ]);
+
+/** Two of them fit the largest head that any peer accepts without being asked. */
+const headerValueLengthMax = 8192;
+const headersMax = 64;
 
 export function isHeaderName(name: string): boolean {
   return name.length <= 256 && token.test(name);
@@ -44,7 +56,8 @@ export function filePath(row: Row): Field<string> {
 export function secret(row: Row): Field<string> {
   const schema = z
     .string()
-    .regex(/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/, 'must be visible ASCII text, not empty, without a line break');
+    .regex(/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/, 'must be visible ASCII text, not empty, without a line break')
+    .max(headerValueLengthMax, `must have at most ${headerValueLengthMax} characters`);
   return field(schema, { ...row, secret: true }, { type: 'secret' });
 }
 
@@ -78,16 +91,29 @@ export function headerName(row: Row): Field<string> {
 }
 
 const anyHeaderName = z.string().refine(isHeaderName, 'is not a header name');
-const anyHeaderValue = z.string().regex(headerValue, 'must be visible ASCII text without a line break');
+const anyHeaderValue = z
+  .string()
+  .regex(headerValue, 'must be visible ASCII text without a line break')
+  .max(headerValueLengthMax, `must have at most ${headerValueLengthMax} characters`);
+
+/** The value of one header the gateway is to send. */
+export function headerText(row: Row): Field<string> {
+  return field(anyHeaderValue, row, { type: 'header value' });
+}
+
+function headerRecord(key: typeof anyHeaderName): z.ZodType<Record<string, string>> {
+  const record = z.record(key, anyHeaderValue);
+  return record.refine((value) => Object.keys(value).length <= headersMax, `must have at most ${headersMax} headers`);
+}
 
 /** Header name → value, for headers the gateway is to send. Names keep the case they are written in. */
 export function headerMap(row: Row): Field<Readonly<Record<string, string>>> {
-  return field(z.record(sentHeaderName, anyHeaderValue), row, {
+  return field(headerRecord(sentHeaderName), row, {
     type: 'map of header name to value',
   });
 }
 
 /** Header name → value, for headers that are only looked at. */
 export function headerMatchMap(row: Row): Field<Readonly<Record<string, string>>> {
-  return field(z.record(anyHeaderName, anyHeaderValue), row, { type: 'map of header name to value or *' });
+  return field(headerRecord(anyHeaderName), row, { type: 'map of header name to value or *' });
 }

@@ -32,7 +32,7 @@ export class RequestHead extends FieldList {
     this.method = '';
     this.path = '/';
     this.query = '';
-    this.count = 0;
+    this.clear();
     this.contentLength = -1;
     this.isChunked = false;
     this.closesConnection = false;

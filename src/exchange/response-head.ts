@@ -10,6 +10,6 @@ export class ResponseHead extends FieldList {
   recycle(): void {
     this.status = 0;
     this.contentLength = -1;
-    this.count = 0;
+    this.clear();
   }
 }

@@ -5,6 +5,7 @@ import { compileCondition, type Condition } from './conditions.ts';
 import type { Answer, Filter, FilterContext, FilteredExchange, FilterModule } from './filter.ts';
 import { forwardedHeadersFilter } from './forwarded-headers.ts';
 import { headersFilter } from './headers.ts';
+import { checkedFilter } from './own-filter.ts';
 import { requestIdFilter } from './request-id.ts';
 import { staticResponseFilter } from './static-response.ts';
 
@@ -106,12 +107,14 @@ export class FilterChain {
 
 /**
  * Compiles the named chains, one behind the other. A listener that names none gets `request_id` and `access_log`.
- * Rejects when a user's module cannot be loaded or has no `createFilter`, naming it.
+ * Rejects when a user's module cannot be loaded or has no `createFilter`, naming it. `targetBytesMax` holds for what a user's
+ * filter makes of the target.
  */
 export async function compileChain(
   names: readonly string[],
   chains: readonly FilterChainConfig[],
   context: FilterContext,
+  targetBytesMax: number,
 ): Promise<FilterChain> {
   if (names.length === 0) {
     return new FilterChain(
@@ -123,7 +126,7 @@ export async function compileChain(
     const chain = chains.find((candidate) => candidate.name === name)!;
     for (const config of chain.filters) {
       steps.push({
-        filter: await makeFilter(config, context),
+        filter: await makeFilter(config, context, targetBytesMax),
         condition: compileCondition(config.when, config.unless, context),
       });
     }
@@ -131,8 +134,11 @@ export async function compileChain(
   return new FilterChain(steps);
 }
 
-async function makeFilter(config: FilterConfig, context: FilterContext): Promise<Filter> {
-  if (config.module !== null) return loadFilter(config.filter, config.module, config.options, context);
+async function makeFilter(config: FilterConfig, context: FilterContext, targetBytesMax: number): Promise<Filter> {
+  if (config.module !== null) {
+    const own = await loadFilter(config.filter, config.module, config.options, context);
+    return checkedFilter(own, config.filter, targetBytesMax);
+  }
   switch (config.filter) {
     case 'request_id':
       return requestIdFilter();

@@ -1,6 +1,9 @@
 import type { Exchange, FieldList } from '../exchange/index.ts';
 
-/** An answer of a filter in place of the endpoint's. `headers` need not name content-length, date or x-request-id. */
+/**
+ * An answer of a filter in place of the endpoint's. `status` is 200 to 599. Framing, date, via and x-request-id in `headers`
+ * are left out: the gateway writes its own.
+ */
 export interface Answer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -10,10 +13,12 @@ export interface Answer {
 /**
  * What a filter may see and change of an exchange. Everything else of the record is the gateway's.
  *
- * `request` is what goes upstream, `response` what goes downstream. `request` may be changed until dispatch (the head and
- * facts hooks), `response` in the response-head hook.
+ * `head` is what goes upstream, `responseHead` what goes downstream. `head` may be changed until dispatch (the head and
+ * facts hooks): its fields, path and query. `responseHead` may be changed in the response-head hook: its fields, and its
+ * status between those that have a body, or those that have none. What a hook leaves is checked by the rules that hold for peers.
  */
-export type FilteredExchange = Pick<Exchange, 'head' | 'facts' | 'responseHead' | 'requestId' | 'startedMs'>;
+export type FilteredExchange = Pick<Exchange, 'head' | 'facts' | 'responseHead' | 'requestId' | 'startedMs'> &
+  Readonly<Pick<Exchange, 'isCommitted'>>;
 
 /**
  * A filter acts at one or several points of an exchange. Hooks are synchronous and see borrowed bytes. A hook that throws

@@ -3,7 +3,6 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
   connectionTokens,
-  hopByHop,
   isCleanFieldValue,
   isCleanTarget,
   isToken,
@@ -11,6 +10,7 @@ import {
   knownMethods,
   parseContentLength,
 } from './head-rules.ts';
+import { hopByHop } from './field-rules.ts';
 import { statusLine, statusText } from './status-text.ts';
 
 // RFC 9110 section 5.6.2.

@@ -85,6 +85,15 @@ export function isCleanTarget(target: string): boolean {
   return true;
 }
 
+/** What may stand behind the `?`: visible ASCII but `#`, which no request target has (RFC 9112 section 3.2). */
+export function isCleanQuery(query: string): boolean {
+  for (let index = 0; index < query.length; index++) {
+    const code = query.charCodeAt(index);
+    if (code <= 0x20 || code >= 0x7f || code === 0x23) return false;
+  }
+  return true;
+}
+
 function hexValue(code: number): number {
   return code <= 0x39 ? code - 0x30 : (code | 0x20) - 0x57;
 }
@@ -111,20 +120,6 @@ export function trimOws(value: string): string {
 function isOws(code: number): boolean {
   return code === 0x20 || code === 0x09;
 }
-
-/**
- * Fields that end at this hop and are never forwarded, besides those a Connection field names (RFC 9110 section 7.6.1).
- * `proxy-authenticate` and `proxy-authorization` are left out: section 11.7 lets a proxy relay them, so that is policy.
- */
-export const hopByHop: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
 
 /**
  * Methods the gateway forwards; anything else is 501. CONNECT would make it a tunnel, and TRACE would reflect the

@@ -2,7 +2,8 @@
  * http: pure functions and small state machines over bytes. Nothing here opens a socket, keeps a timer or knows an exchange;
  * input is borrowed for the call, and what is kept is copied into memory of bounded size.
  *
- * Read in this order: bytes (character classes), head-rules and host (what a request head may hold), status-text,
+ * Read in this order: bytes (character classes), head-rules and host (what a request head may hold), field-rules (which
+ * fields go on), status-text,
  * response-head and chunk-decoder (the two halves of a response), response-parser (which drives them), json-scanner (what
  * routing needs from a request body), nested-value, scan-memory and wasm/ (how it skips the rest), prefix-hash (the prompt as
  * routing by KV cache will know it), usage and usage-object, sse-tap and json-tail (what accounting needs from a response
@@ -10,8 +11,8 @@
  */
 export {
   connectionTokens,
-  hopByHop,
   isCleanFieldValue,
+  isCleanQuery,
   isCleanTarget,
   isToken,
   isValidHost,
@@ -19,6 +20,7 @@ export {
   parseContentLength,
   trimOws,
 } from './head-rules.ts';
+export { FieldRule, hopByHop, isNominable, requestFieldRule, responseFieldsDropped } from './field-rules.ts';
 export { RequestScanner, ScanState } from './json-scanner.ts';
 export { UsageTail } from './json-tail.ts';
 export { boundaryOf, findMultipartModel } from './multipart.ts';

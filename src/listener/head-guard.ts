@@ -1,6 +1,7 @@
 import {
   connectionTokens,
   isCleanFieldValue,
+  isCleanQuery,
   isCleanTarget,
   isToken,
   isValidHost,
@@ -155,12 +156,4 @@ export class HeadGuard {
     if (head.contentLength > this.#limits.bodyBytesMax) return refusals.bodyTooLarge;
     return null;
   }
-}
-
-function isCleanQuery(query: string): boolean {
-  for (let index = 0; index < query.length; index++) {
-    const code = query.charCodeAt(index);
-    if (code <= 0x20 || code >= 0x7f || code === 0x23) return false;
-  }
-  return true;
 }

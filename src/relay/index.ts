@@ -2,7 +2,7 @@
  * relay: moves body bytes between the two sides, with backpressure and cancellation, and writes what the gateway itself
  * has to say. Owns what a slow client has not taken yet; slabs of a request body are read here and given back by account.
  *
- * Read in this order: request-relay (up), response-relay (down), stream-end (whether
+ * Read in this order: request-relay (up), response-relay (down) with response-head-writer, stream-end (whether
  * a stream is complete), reply (the gateway's own answers), bodyless, model-splice.
  */
 export { modelSplice, splicedBytes } from './model-splice.ts';

@@ -1,5 +1,5 @@
 import { type CloseCode, closeReasons, type Exchange } from '../exchange/index.ts';
-import { isCleanFieldValue, isToken, statusLine } from '../http/index.ts';
+import { isCleanFieldValue, isToken, responseFieldsDropped, statusLine } from '../http/index.ts';
 import { endBodyless } from './bodyless.ts';
 
 /** An answer the gateway gives itself. `headers`: lower-case names. */
@@ -91,6 +91,7 @@ export function writeReply(exchange: Exchange, reply: Reply, closes: boolean): v
   downstream.cork(() => {
     downstream.writeStatus(statusLine(reply.status));
     for (const [name, value] of Object.entries(reply.headers)) {
+      if (responseFieldsDropped.has(name.toLowerCase())) continue; // A second length or coding would split the answer.
       if (isToken(name) && isCleanFieldValue(value)) downstream.writeHeader(name, value);
     }
     downstream.writeHeader('x-request-id', exchange.requestId);

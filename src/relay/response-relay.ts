@@ -1,7 +1,8 @@
-import type { Downstream, Exchange } from '../exchange/index.ts';
-import { connectionTokens, hopByHop, SseTap, statusLine, type TokenUsage, UsageTail } from '../http/index.ts';
+import type { Exchange } from '../exchange/index.ts';
+import { SseTap, type TokenUsage, UsageTail } from '../http/index.ts';
 import { endBodyless } from './bodyless.ts';
 import { pingEvent, truncationEvent } from './reply.ts';
+import { writeResponseHead } from './response-head-writer.ts';
 
 /** How the body goes down. */
 const Framing = {
@@ -27,11 +28,7 @@ const corkedBytesMax = 16_000;
 /** Room for a response head in front of the first chunk of a cork. */
 const firstCorkedBytesMax = 3_000;
 
-const droppedFields: ReadonlySet<string> = new Set(['date', 'content-length', 'x-request-id', 'via']);
-
 function noop(): void {}
-
-const notAscii = /[^\x00-\x7f]/; // oxlint-disable-line no-control-regex -- Tells one class of bytes from the other.
 
 /**
  * Brings a response down, piece by piece, as slices of the connection's read buffer. The head is written together with
@@ -312,7 +309,7 @@ export class ResponseRelay {
 
   readonly #tryEndPiece = (): void => {
     const downstream = this.#exchange.downstream!;
-    if (!this.#exchange.isCommitted) this.#writeHead(downstream);
+    if (!this.#exchange.isCommitted) writeResponseHead(this.#exchange, downstream, this.#closes);
     const [isTaken, isDone] = downstream.tryEnd(this.#piece, this.#totalBytes);
     this.#isTaken = isTaken;
     this.#isDone = isDone;
@@ -320,20 +317,20 @@ export class ResponseRelay {
 
   readonly #writePiece = (): void => {
     const downstream = this.#exchange.downstream!;
-    if (!this.#exchange.isCommitted) this.#writeHead(downstream);
+    if (!this.#exchange.isCommitted) writeResponseHead(this.#exchange, downstream, this.#closes);
     this.#isTaken = downstream.write(this.#piece);
   };
 
   readonly #endPiece = (): void => {
     const downstream = this.#exchange.downstream!;
     this.#closes = false; // The library writes the field itself here.
-    this.#writeHead(downstream);
+    writeResponseHead(this.#exchange, downstream, this.#closes);
     downstream.end(this.#piece, true);
   };
 
   readonly #endChunked = (): void => {
     const downstream = this.#exchange.downstream!;
-    if (!this.#exchange.isCommitted) this.#writeHead(downstream);
+    if (!this.#exchange.isCommitted) writeResponseHead(this.#exchange, downstream, this.#closes);
     downstream.end();
   };
 
@@ -345,38 +342,7 @@ export class ResponseRelay {
   readonly #endBodyless = (): void => {
     const cuts = this.#mustCut;
     if (cuts) this.#closes = false; // Written below, as the last field.
-    this.#writeHead(this.#exchange.downstream!);
+    writeResponseHead(this.#exchange, this.#exchange.downstream!, this.#closes);
     endBodyless(this.#exchange.downstream!, this.#exchange.head.isHead ? this.#totalBytes : -1, cuts);
   };
-
-  /** Hop-by-hop fields and those Connection names stay behind; date, length and coding are the library's. */
-  #writeHead(downstream: Downstream): void {
-    const exchange = this.#exchange;
-    const head = exchange.responseHead;
-    downstream.writeStatus(statusLine(head.status));
-    const connection = head.get('connection');
-    const nominated =
-      connection === null || connection === 'keep-alive' || connection === 'close'
-        ? null
-        : connectionTokens(connection);
-    // One call for all fields: each costs two conversions of a string to bytes.
-    let lines = `1.1 penstock\r\nx-request-id: ${exchange.requestId}`;
-    for (let index = 0; index < head.count; index++) {
-      const name = head.names[index]!;
-      if (droppedFields.has(name) || hopByHop.has(name)) continue;
-      if (nominated !== null && nominated.includes(name)) continue;
-      const value = head.values[index]!;
-      if (notAscii.test(value)) downstream.writeHeader(name, wireBytes(value));
-      else lines += `\r\n${name}: ${value}`;
-    }
-    downstream.writeHeader('via', lines);
-    if (this.#closes) downstream.writeHeader('connection', 'close');
-    exchange.isCommitted = true;
-    exchange.status = head.status;
-  }
-}
-
-/** Field values come decoded as latin1; the library would write characters above 0x7f as two bytes. */
-function wireBytes(value: string): string | Uint8Array {
-  return /[\x80-\xff]/.test(value) ? Buffer.from(value, 'latin1') : value;
 }

@@ -61,7 +61,12 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
   const { config } = snapshot;
   const chains = await Promise.all(
     config.listeners.map((listener, index) =>
-      compileChain(listener.filterChains, config.filterChains, context.filterContext(index)),
+      compileChain(
+        listener.filterChains,
+        config.filterChains,
+        context.filterContext(index),
+        config.limits.targetBytesMax,
+      ),
     ),
   );
   const authorities = config.pools.map((pool) =>

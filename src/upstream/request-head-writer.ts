@@ -1,12 +1,13 @@
-import { connectionTokens, hopByHop } from '../http/index.ts';
+import { connectionTokens, isNominable, FieldRule, requestFieldRule } from '../http/index.ts';
 import type { RequestHead } from '../exchange/index.ts';
 
 /**
  * The head of the request as the endpoint gets it, rebuilt from the fields the guard accepted:
- * - hop-by-hop fields and those Connection names stay behind (RFC 9110 section 7.6.1), framing is written anew;
- * - `host` is the endpoint's, `via` is appended, `x-request-id` is ours;
- * - what a client says about where it comes from stays behind unless the `forwarded_headers` filter is on;
- * - a client's credentials stay behind unless the pool passes them on.
+ * - `http/field-rules` says which of them go on, and those Connection names do not (RFC 9110 section 7.6.1);
+ * - `host` is the endpoint's, `via` is appended, `x-request-id` is ours, framing is written anew.
+ *
+ * Every name and value was checked where it was set: the wire's by the guard, a filter's by `FieldList` and the filter
+ * chain, the configuration's at load. Nothing here can end a line but the line ends written here.
  */
 export interface UpstreamHeadOptions {
   /** For the Host field. */
@@ -17,17 +18,6 @@ export interface UpstreamHeadOptions {
   readonly credentialLines: string;
   readonly passesAuthorization: boolean;
 }
-
-/** Written by us or meaningless upstream. */
-const ownFields: ReadonlySet<string> = new Set(['host', 'content-length', 'expect', 'via', 'x-request-id']);
-const forwardedFields: ReadonlySet<string> = new Set([
-  'forwarded',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'x-real-ip',
-]);
-const credentialFields: ReadonlySet<string> = new Set(['authorization', 'x-api-key', 'x-goog-api-key', 'api-key']);
 
 /** `bodyBytes`: length of the body as sent upstream, -1 = it goes chunked, 0 with `hasBody` false = no body. */
 export function writeRequestHead(
@@ -42,11 +32,22 @@ export function writeRequestHead(
   let via = 'via: ';
   for (let index = 0; index < head.count; index++) {
     const name = head.names[index]!;
-    if (name === 'via') via += `${head.values[index]!}, `;
-    if (ownFields.has(name) || hopByHop.has(name)) continue;
-    if (!head.sendsForwarded && forwardedFields.has(name)) continue;
-    if (!options.passesAuthorization && credentialFields.has(name)) continue;
-    if (nominated !== null && nominated.includes(name)) continue;
+    const isClients = index < head.wireCount;
+    switch (requestFieldRule(name, isClients)) {
+      case FieldRule.own:
+        if (name === 'via' && isClients) via += `${head.values[index]!}, `;
+        continue;
+      case FieldRule.credential:
+        if (!options.passesAuthorization) continue;
+        break;
+      case FieldRule.forwarded:
+        if (isClients && !head.sendsForwarded) continue;
+        break;
+      case FieldRule.steering:
+        continue;
+    }
+    // A client cannot nominate what a filter has set: it would take the endpoint's view of who asked away.
+    if (isClients && nominated !== null && nominated.includes(name) && isNominable(name)) continue;
     text += `${name}: ${head.values[index]!}\r\n`;
   }
   text += `${options.credentialLines}x-request-id: ${requestId}\r\n${via}1.1 penstock\r\n`;

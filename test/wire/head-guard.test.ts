@@ -77,7 +77,7 @@ test('head-guard: when a head is unusual but legal, it passes', async () => {
     ['/a?b=c&d=%20%e4', 'host: a.test:8080'],
     ['/a//b/;c=d', 'host: [::1]:80'],
     ['/a...b/.c/%41', 'host: 127.0.0.1'],
-    ['/a', 'host: a', 'x_under_score: 1', 'x.dot: 2', "x!#$%&'*+-^`|~: 3"],
+    ['/a', 'host: a', 'x.dot: 2', "x!#$%&'*+-^`|~: 3"],
     ['/a', 'host: a', 'x-utf8: caf\xc3\xa9 au lait'],
     ['/a', 'host: a', 'x-tab: a\tb'],
     ['/a', 'host: a', ...Array.from({ length: 90 }, (_, index) => `x-${index}: ${'v'.repeat(60)}`)],
