@@ -1,4 +1,5 @@
 import type { ConditionConfig } from '../config/index.ts';
+import { looseReading } from '../http/index.ts';
 import type { FilterContext, FilteredExchange } from './filter.ts';
 
 /** Decides per exchange whether a filter acts. */
@@ -25,8 +26,8 @@ export function compileCondition(
   context: FilterContext,
 ): Condition | null {
   if (when === null && unless === null) return null;
-  const whenTests = when === null ? [] : testsOf(when, context);
-  const unlessTests = unless === null ? [] : testsOf(unless, context);
+  const whenTests = when === null ? [] : testsOf(when, context, false);
+  const unlessTests = unless === null ? [] : testsOf(unless, context, true);
   const uses = (pick: (condition: ConditionConfig) => unknown): boolean =>
     [when, unless].some((condition) => condition !== null && pick(condition) !== null);
   const needsWholeBody = uses((condition) => condition.stream);
@@ -39,11 +40,19 @@ export function compileCondition(
   };
 }
 
-function testsOf(condition: ConditionConfig, context: FilterContext): Test[] {
+/**
+ * `needsAll`: a path matches by all of its readings. A path that servers may read in two ways (`/a//b`, `/a/%62`) so
+ * does not slip past a filter: it acts `when` one of them matches, and is left out `unless` only where both do.
+ */
+function testsOf(condition: ConditionConfig, context: FilterContext, needsAll: boolean): Test[] {
   const tests: Test[] = [];
   if (condition.path !== null) {
     const matches = matcherOf(condition.path);
-    tests.push((exchange) => matches(exchange.head.path));
+    tests.push(({ head: { path } }) => {
+      if (matches(path) !== needsAll) return !needsAll;
+      const loose = looseReading(path);
+      return loose === path ? needsAll : matches(loose);
+    });
   }
   if (condition.method !== null) {
     const methods = new Set(condition.method);

@@ -1,4 +1,5 @@
 import { Api } from '../exchange/index.ts';
+import { looseReading } from '../http/index.ts';
 
 /** What a path asks for. */
 interface ApiPath {
@@ -42,4 +43,13 @@ export function classifyPath(path: string, method: string): ApiPath {
   if ((method === 'GET' || method === 'HEAD') && (path === '/v1/models' || path.startsWith('/v1/models/')))
     return models;
   return other;
+}
+
+/**
+ * Whether a path that is taken for plain HTTP could be read as an API by a more lenient server (`/v1//chat/completions`,
+ * `/v1/chat%2Fcompletions`, `/V1/...`): it would serve what the gateway has not looked at.
+ */
+export function isDisguised(path: string, method: string): boolean {
+  if (classifyPath(path, method).api !== Api.other) return false;
+  return classifyPath(looseReading(path).toLowerCase(), method).api !== Api.other;
 }

@@ -1,5 +1,5 @@
 /**
  * head: turns a parsed head and a look at the body into the facts routing, picking and accounting go by. Pure; owns nothing.
  */
-export { classifyPath } from './api.ts';
+export { classifyPath, isDisguised } from './api.ts';
 export { takeFacts } from './facts.ts';

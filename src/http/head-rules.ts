@@ -46,9 +46,10 @@ const backslash = 0x5c;
 
 /**
  * Origin-form only (RFC 9112 section 3.2.1), with or without a query: visible ASCII, no `\` and no `#`, every `%` followed
- * by two hex digits, none of which spell NUL, CR or LF. In the path no segment may be a dot segment, because the gateway
- * matches the path as written and an upstream that resolves it would serve another one. Encoded dots (`%2e`), encoded
- * slashes and backslashes as separators (`..%2f`) and path parameters (`..;x`, `..%3b`) are read as such an upstream might.
+ * by two hex digits, none of which spell NUL, CR or LF, and in the path no other control character and no `\` (`%5c`), which
+ * some servers take for a slash. In the path no segment may be a dot segment, because the gateway matches the path as
+ * written and an upstream that resolves it would serve another one. Encoded dots (`%2e`), encoded slashes as separators
+ * (`..%2f`) and path parameters (`..;x`, `..%3b`) are read as such an upstream might.
  */
 export function isCleanTarget(target: string): boolean {
   if (target.charCodeAt(0) !== slash) return false;
@@ -64,6 +65,7 @@ export function isCleanTarget(target: string): boolean {
       if (!isHexDigit(high) || !isHexDigit(low)) return false;
       code = hexValue(high) * 16 + hexValue(low);
       if (code === 0x00 || code === 0x0a || code === 0x0d) return false;
+      if (inPath && (code < 0x20 || code === 0x7f || code === backslash)) return false;
       index += 2;
       // An encoded `?` does not end the path.
       if (code === 0x3f) code = 0x41;

@@ -3,7 +3,7 @@
  * input is borrowed for the call, and what is kept is copied into memory of bounded size.
  *
  * Read in this order: bytes (character classes), head-rules and host (what a request head may hold), field-rules (which
- * fields go on), status-text,
+ * fields go on), path-reading (how else a path may be read), status-text,
  * response-head and chunk-decoder (the two halves of a response), response-parser (which drives them), json-scanner (what
  * routing needs from a request body), nested-value, scan-memory and wasm/ (how it skips the rest), prefix-hash (the prompt as
  * routing by KV cache will know it), usage and usage-object, sse-tap and json-tail (what accounting needs from a response
@@ -26,6 +26,7 @@ export { UsageTail } from './json-tail.ts';
 export { boundaryOf, findMultipartModel } from './multipart.ts';
 export { ParserErrorCode } from './parser-error.ts';
 export type { ResponseLimits } from './parser-error.ts';
+export { looseReading } from './path-reading.ts';
 export { BodyKind, ResponseParser } from './response-parser.ts';
 export { retryAfterMs } from './retry-after.ts';
 export type { ResponseSink } from './response-parser.ts';

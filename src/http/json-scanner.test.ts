@@ -174,7 +174,17 @@ const invalid: readonly [problem: string, text: string][] = [
   ['stream_options_not_object', '{"stream_options":"x"}'],
   ['include_usage_not_boolean', '{"stream_options":{"include_usage":1}}'],
   ['max_tokens_not_integer', '{"max_tokens":"1"}'],
-  ['max_tokens_not_integer', '{"max_tokens":-1}'],
+  ['max_tokens_not_integer', '{"max_tokens":-2}'],
+  ['max_tokens_not_integer', '{"max_tokens":-1.5}'],
+  ['max_tokens_not_integer', '{"max_tokens":-1e1}'],
+  ['n_not_integer', '{"n":-1}'],
+  ['bad_syntax', '{"max_tokens":NaN}'],
+  ['bad_syntax', '{"temperature":NaN}'],
+  ['bad_syntax', '{"temperature":Infinity}'],
+  ['bad_syntax', '{"temperature":-Infinity}'],
+  ['bad_syntax', '{"a":[1,NaN]}'],
+  ['bad_syntax', '{"a":{"b":-Infinity}}'],
+  ['bad_syntax', '{"a":{"b":[Infinity]}}'],
   ['max_tokens_not_integer', '{"max_tokens":1.5}'],
   ['max_tokens_not_integer', '{"max_tokens":1e400}'],
   ['max_tokens_not_integer', '{"max_tokens":9007199254740992}'],
@@ -197,6 +207,28 @@ const invalid: readonly [problem: string, text: string][] = [
 test.each(invalid)('json scanner: when a body is refused, the problem is %s (case %#)', (problem, text) => {
   const found = text.length > 300 ? scan(text, [5, 200]) : expectSameAtEveryCut(text);
   expect(found).toMatchObject({ state: ScanState.invalid, problem });
+});
+
+// RFC 3629 section 3; a lenient reader makes U+FFFD of any of them, and so one name of many.
+test.each(['\xff', 'a\xc3', '\xed\xa0\x80', '\xc0\xaf', '\xf4\x90\x80\x80'])(
+  'json scanner: when bytes of a wanted string are no UTF-8, the body is refused (case %#)',
+  (bytes) => {
+    for (const key of ['model', 'user', 'prompt_cache_key']) {
+      const body = Buffer.from(`{"${key}":"${bytes}"}`, 'latin1');
+      const scanner = new RequestScanner();
+      scanner.reset();
+      expect([scanner.push(body, 0, body.length), scanner.problem]).toEqual([ScanState.invalid, 'bad_string']);
+    }
+  },
+);
+
+test('json scanner: when a limit is -1, it counts as absent', () => {
+  const text = '{"model":"m","max_tokens":-1,"max_completion_tokens":-1,"max_output_tokens":-1}';
+  expect(expectSameAtEveryCut(text)).toMatchObject({
+    state: ScanState.complete,
+    values: { max_tokens: -1, max_completion_tokens: -1, max_output_tokens: -1 },
+  });
+  expect(expectSameAtEveryCut('{"model":"a\ufffdb"}').values['model'], 'a real U+FFFD is text').toBe('a\ufffdb');
 });
 
 test.each(['[]', '[{"model":"m"}]', '"model"', '1', 'true', 'null', ' -1'])(
@@ -226,9 +258,9 @@ const kinds: Readonly<Record<string, (value: unknown) => boolean>> = {
   model: (value) => typeof value === 'string',
   stream: isAbsentOr((value) => typeof value === 'boolean'),
   stream_options: isAbsentOr((value) => typeof value === 'object' && !Array.isArray(value)),
-  max_tokens: isAbsentOr(isCount),
-  max_completion_tokens: isAbsentOr(isCount),
-  max_output_tokens: isAbsentOr(isCount),
+  max_tokens: isAbsentOr(isLimit),
+  max_completion_tokens: isAbsentOr(isLimit),
+  max_output_tokens: isAbsentOr(isLimit),
   n: isAbsentOr(isCount),
   user: isAbsentOr((value) => typeof value === 'string'),
   prompt_cache_key: isAbsentOr((value) => typeof value === 'string'),
@@ -240,6 +272,10 @@ function isAbsentOr(check: (value: unknown) => boolean): (value: unknown) => boo
 
 function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isLimit(value: unknown): boolean {
+  return value === -1 || isCount(value);
 }
 
 function expectAgreement(text: string, found: Scan): void {

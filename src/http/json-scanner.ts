@@ -345,7 +345,9 @@ export class RequestScanner {
       this.#booleans[this.#field] = text === 'true' ? 1 : 0;
     } else if (kind === FieldKind.integer && jsonNumber.test(text)) {
       const value = Number(text);
-      if (!Number.isSafeInteger(value) || value < 0) return this.#refuse(wrongType);
+      // llama.cpp writes -1 for "no limit", which is what an absent limit means too, and how one is kept here.
+      const isUnlimited = value === -1 && this.#field !== Field.n;
+      if (!isUnlimited && (!Number.isSafeInteger(value) || value < 0)) return this.#refuse(wrongType);
       this.#numbers[this.#field] = value;
     } else {
       return this.#refuse(wrongType);

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 const space = 0x20;
 const quote = 0x22;
 const backslash = 0x5c;
@@ -49,10 +51,14 @@ export function hasBackslash(bytes: Buffer, start: number, end: number): boolean
   return false;
 }
 
-/** The text of a JSON string whose content is bytes [start, end), or null when a control byte or an escape is wrong. */
+/**
+ * The text of a JSON string whose content is bytes [start, end), or null when a control byte or an escape is wrong, or the bytes
+ * are no UTF-8: lenient readers put U+FFFD there, which makes one name of many, strict ones refuse the document.
+ */
 export function decodeString(bytes: Buffer, start: number, end: number): string | null {
   for (let at = start; at < end; at++) if (bytes[at]! < space) return null;
   const text = bytes.toString('utf8', start, end);
+  if (text.includes('\ufffd') && !isUtf8(bytes.subarray(start, end))) return null;
   if (!hasBackslash(bytes, start, end)) return text;
   try {
     const decoded: unknown = JSON.parse(`"${text}"`);

@@ -1,6 +1,6 @@
 import { uuidV7 } from '../core/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
-import { classifyPath, takeFacts } from '../head/index.ts';
+import { classifyPath, isDisguised, takeFacts } from '../head/index.ts';
 import { boundaryOf, findMultipartModel, ScanState } from '../http/index.ts';
 import type { ListenerEvents, Refusal } from '../listener/index.ts';
 import type { BodyJobs } from './body-jobs.ts';
@@ -164,6 +164,10 @@ export class Intake implements ListenerEvents<GatewayExchange> {
   #decideLook(exchange: GatewayExchange): void {
     const { head, facts, runtime } = exchange;
     const kind = classifyPath(head.path, head.method);
+    if (kind.api === Api.other && isDisguised(head.path, head.method)) {
+      this.#closer.fail(exchange, 'head_invalid', 'The path is not written as the API names it.', 'disguised path');
+      return;
+    }
     facts.api = kind.api;
     facts.isRepeatable = kind.isRepeatable;
     const { routes } = runtime!;

@@ -168,9 +168,22 @@ const refused: Record<string, readonly [body: string, status: number, code: stri
   'an array': ['[{"model":"plain"}]', 400, 'body_invalid'],
   'a truncated object': ['{"model":"plain","a":', 400, 'body_invalid'],
   'trailing bytes': ['{"model":"plain"}{"model":"small"}', 400, 'body_invalid'],
+  'a model that is no UTF-8': ['{"model":"plain\xff"}', 400, 'body_invalid'],
+  'NaN as a value': ['{"model":"plain","temperature":NaN}', 400, 'body_invalid'],
+  'Infinity inside a value': ['{"model":"plain","a":[-Infinity]}', 400, 'body_invalid'],
+  'a limit of -2': ['{"max_tokens":-2,"model":"plain"}', 400, 'body_invalid'],
   'a byte order mark': ['\xef\xbb\xbf{"model":"plain"}', 400, 'body_invalid'],
   'brackets 200 deep': [`{"a":${'['.repeat(200)}${']'.repeat(200)},"model":"plain"}`, 400, 'body_invalid'],
 };
+
+// llama.cpp's word for "no limit"; the engine gets it as it was written.
+test('request: when max_tokens is -1, the body passes byte for byte', async () => {
+  const gateway = await rig({ yaml: routed });
+  gateway.upstream.answerAll(({ text }) => answerText(text));
+  const body = '{"max_tokens":-1,"model":"plain"}';
+  const response = await (await gateway.client()).ask(chatRequest(body));
+  expect([response.status, response.text]).toEqual([200, body]);
+});
 
 // CONTRACT section 3, errors.
 for (const [what, [body, status, code]] of Object.entries(refused)) {
