@@ -16,6 +16,9 @@ export async function topCommand(argv: readonly string[], output: Output): Promi
     once: { type: 'boolean', default: false },
   });
   if (!URL.canParse(values.admin)) throw new UsageError('--admin must be a URL', 'top');
+  const { username, password } = new URL(values.admin);
+  // It would be shown on every frame, and would not be understood.
+  if (username !== '' || password !== '') throw new UsageError('--admin takes no user or password; use --token', 'top');
   const token = values.token ?? process.env['PENSTOCK_ADMIN_TOKEN'] ?? null;
   if (values.once) {
     try {

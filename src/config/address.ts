@@ -1,5 +1,5 @@
 /** Where to listen and where to connect: `host:port` and endpoint URLs, read once so that nobody parses them again. */
-import { isIP, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv6 } from 'node:net';
 import type { Reading } from './reading.ts';
 
 /** `host` without brackets, as `net` and `listen` take it; `port` 0 means any free port. */
@@ -28,6 +28,16 @@ export function isHostName(host: string): boolean {
   // A name of digits and dots only is a mistyped IPv4 address: 256.1.1.1 must not be looked up in DNS.
   if (/^[\d.]+$/.test(host)) return isIP(host) === 4;
   return host.split('.').every((label) => hostLabel.test(label));
+}
+
+const loopbacks = new BlockList();
+loopbacks.addSubnet('127.0.0.0', 8, 'ipv4');
+loopbacks.addAddress('::1', 'ipv6');
+
+/** Whether only this machine can reach what listens on `host`. */
+export function isLoopback(host: string): boolean {
+  const version = isIP(host);
+  return version === 0 ? host.toLowerCase() === 'localhost' : loopbacks.check(host, version === 4 ? 'ipv4' : 'ipv6');
 }
 
 export function readAddress(text: string): Reading<Address> {

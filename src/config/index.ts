@@ -5,6 +5,7 @@
  * Read in this order: schema (the file, with pool-schema and filter-schema), field (what a row can be), load (text →
  * Config or problems), document (YAML with places), relations (what must hold between settings), reference.
  */
+export { isLoopback } from './address.ts';
 export type { Address, EndpointUrl } from './address.ts';
 export type { Env } from './env.ts';
 export { loadConfig, parseConfig } from './load.ts';

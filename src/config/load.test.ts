@@ -36,7 +36,7 @@ test('config: when only listeners and pools are given, every other setting has t
     totalMs: 0,
     drainMs: 600_000,
   });
-  expect(config.admin).toEqual({ address: { host: '127.0.0.1', port: 9901 }, token: null });
+  expect(config.admin).toEqual({ address: { host: '127.0.0.1', port: 9901 }, token: null, unsafeWithoutToken: false });
   expect(config.runtime).toEqual({ shards: 'auto' });
   expect(config.logging).toEqual({ level: 'info', pretty: 'auto' });
   expect(config.listeners).toEqual([
@@ -112,7 +112,7 @@ admin: { address: "\${HOST}:\${PORT}", token: "a$\${b}\${TOKEN}" }
   expect(config.limits.headerCountMax).toBe(50);
   expect(config.logging.pretty).toBe(false);
   // `$${` is a literal, and what a variable holds is not looked at again.
-  expect(config.admin).toEqual({ address: { host: '::1', port: 99 }, token: 'a${b}${HOST}' });
+  expect(config.admin).toEqual({ address: { host: '::1', port: 99 }, token: 'a${b}${HOST}', unsafeWithoutToken: false });
 });
 
 test('config: when filters are given, their own keys are camelCase and the keys of users stay as they are', () => {

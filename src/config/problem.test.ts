@@ -68,6 +68,11 @@ const single: readonly (readonly [string, string, readonly string[]])[] = [
     ['3:19: logging.level: must be one of trace, debug, info, warn, error, fatal, silent (did you mean info?)'],
   ],
   [
+    'the admin port is open to the network without a token',
+    'admin: { address: "0.0.0.0:9901" }',
+    ['3:19: admin.address: is not a loopback address, so admin.token is required (or unsafe_without_token: true)'],
+  ],
+  [
     'a secret has a line break',
     'admin: { token: "a\\nb" }',
     ['3:17: admin.token: must be visible ASCII text, not empty, without a line break'],

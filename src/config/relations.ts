@@ -1,12 +1,12 @@
 /** What must hold between settings. Messages name both sides. */
-import { readAddress, readEndpointUrl } from './address.ts';
+import { isLoopback, readAddress, readEndpointUrl } from './address.ts';
 import { suggestion } from './nearest-name.ts';
 import { part, parts, words } from './outline.ts';
 import type { Item, Word } from './outline.ts';
 import { ejectionShape, endpointShape } from './pool-schema.ts';
 import { formatPath } from './problem.ts';
 import type { Complaint, Path } from './problem.ts';
-import { adminAddressDefault, countMax, limitsShape } from './schema.ts';
+import { adminAddressDefault, adminUnsafe, countMax, limitsShape } from './schema.ts';
 import type { Field } from './field.ts';
 
 type Complain = (path: Path, message: string) => void;
@@ -19,6 +19,7 @@ export function relationComplaints(root: Item): readonly Complaint[] {
   checkReferences(root, complain);
   checkDefaultPool(root, complain);
   checkAddresses(root, complain);
+  checkAdmin(part(root, 'admin'), complain);
   checkEndpoints(root, complain);
   checkWeights(root, complain);
   checkSizes(root, complain);
@@ -86,6 +87,17 @@ function checkAddresses(root: Item, complain: Complain): void {
     const earlier = bound.get(key);
     if (earlier === undefined) bound.set(key, path);
     else complain(path, `address ${text} is already taken by ${formatPath(earlier)}`);
+  }
+}
+
+/** It can drain the gateway and shows its configuration: nobody else on the network may have it by default. */
+function checkAdmin(admin: Item, complain: Complain): void {
+  const hasToken = typeof admin.raw['token'] === 'string';
+  if (hasToken || settingOf(adminUnsafe, admin.raw['unsafe_without_token']) === true) return;
+  for (const { path, text } of words(admin, 'address')) {
+    const reading = readAddress(text);
+    if ('complaint' in reading || isLoopback(reading.value.host)) continue;
+    complain(path, 'is not a loopback address, so admin.token is required (or unsafe_without_token: true)');
   }
 }
 

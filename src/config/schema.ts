@@ -68,12 +68,20 @@ const listener = section(
 
 export const adminAddressDefault = '127.0.0.1:9901';
 
+export const adminUnsafe = flag({
+  default: false,
+  doc: 'Lets the admin port listen on another than a loopback address without a token: whoever reaches it can drain the gateway and read its configuration.',
+});
+
 const admin = section(
   {
     address: parsed(readAddress, '`host:port`', { default: adminAddressDefault, doc: 'Where the admin port listens.' }),
     token: optional(
-      secret({ doc: 'When given, every admin request but `/live` and `/ready` needs `authorization: Bearer TOKEN`.' }),
+      secret({
+        doc: 'When given, every admin request but `/live`, `/ready` and the page of the dashboard needs `authorization: Bearer TOKEN`. Needed where `address` is not a loopback one.',
+      }),
     ),
+    unsafe_without_token: adminUnsafe,
   },
   { default: {}, reload: 'restart', doc: 'The admin port. Loopback unless told otherwise.' },
 );

@@ -19,7 +19,7 @@ import { StartError } from './supervision.ts';
  */
 export interface AdminPortOptions {
   readonly routes: Readonly<Record<string, AdminRoute>>;
-  readonly config: Config['admin'];
+  readonly config: Pick<Config['admin'], 'address' | 'token'>;
   readonly log: Logger;
 }
 

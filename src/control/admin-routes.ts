@@ -6,7 +6,7 @@ import type { HistogramSeries, SeriesSnapshot } from '../shm/index.ts';
 import { json } from './admin-server.ts';
 import type { AdminAnswer, AdminRoute } from './admin-server.ts';
 import type { Control } from './control.ts';
-import { dashboardPage } from './dashboard.ts';
+import { dashboardPage, dashboardPolicy } from './dashboard.ts';
 import { leaseTotals } from './lease-totals.ts';
 import { renderMetrics } from './process-metrics.ts';
 import { readiness, status } from './status.ts';
@@ -16,7 +16,16 @@ export function adminRoutes(control: Control): Readonly<Record<string, AdminRout
   const reader = new SeriesReader(control.memory);
   const get = (handle: AdminRoute['handle'], isOpen = false): AdminRoute => ({ method: 'GET', handle, isOpen });
   return {
-    '/': get(() => ({ status: 200, contentType: 'text/html; charset=utf-8', body: dashboardPage }), true), // It holds no data; what it asks for needs the token.
+    // The page holds no data; what it asks for needs the token.
+    '/': get(
+      () => ({
+        status: 200,
+        contentType: 'text/html; charset=utf-8',
+        body: dashboardPage,
+        contentSecurityPolicy: dashboardPolicy,
+      }),
+      true,
+    ),
     '/live': get(() => json(200, { live: true, pid: process.pid, name: 'penstock' }), true),
     '/ready': get(() => {
       const answer = readiness(control);

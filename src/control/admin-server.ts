@@ -1,19 +1,23 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { BlockList, isIP } from 'node:net';
+import { isIP } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
+import { isLoopback } from '../config/index.ts';
 
 /**
  * The admin port: a table of paths and the rules every path shares. It is meant for operators on a trusted network, and
  * safe by default against the web pages their browsers visit: a change needs a header or content type that a page
- * cannot send across origins, and a loopback address answers to no host name but localhost (DNS rebinding).
+ * cannot send across origins, is refused where the browser says that a page of another origin asks for it, and a loopback
+ * address answers to no host name but localhost (DNS rebinding). Every change asked for is logged, granted or not.
  */
 export interface AdminAnswer {
   readonly status: number;
   readonly contentType: string;
   readonly body: string;
+  /** What a browser may do with it; nothing, unless given. */
+  readonly contentSecurityPolicy?: string;
 }
 
 export interface AdminRoute {
@@ -30,7 +34,21 @@ export interface AdminServerOptions {
 }
 
 const timeoutMs = 10_000;
+/** Without a byte either way: above the longest answer, a reload that waits for the first checks of new endpoints. */
+const silenceMs = 120_000;
 const bodyBytesMax = 64 * 1024;
+/** More than dashboards, scrapers and probes of one gateway take; beyond it connections are closed as they come. */
+const connectionsMax = 256;
+
+/** Nothing of an answer is for a page of another origin, nor for a cache or a frame. */
+const fixedHeaders = {
+  'cache-control': 'no-store',
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+} as const;
+const nothingAllowed = "default-src 'none'; frame-ancestors 'none'";
 
 export function json(status: number, value: unknown): AdminAnswer {
   return { status, contentType: 'application/json', body: JSON.stringify(value, null, 2) + '\n' };
@@ -58,11 +76,13 @@ export class AdminServer {
       },
       (request, response) => void this.#onRequest(request, response),
     );
+    this.#server.maxConnections = connectionsMax;
+    this.#server.timeout = silenceMs;
   }
 
   /** Resolves with the bound port. Rejects with the error of `listen`, e.g. code EADDRINUSE; it may then be called again. */
   listen(host: string, port: number): Promise<number> {
-    this.#isLoopback = host === 'localhost' || isLoopback(host);
+    this.#isLoopback = isLoopback(host);
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject);
       this.#server.listen(port, host, () => {
@@ -107,12 +127,13 @@ export class AdminServer {
       this.#options.log.error({ err: error, path: request.url }, 'admin request failed');
       answer = problem(500, 'internal error');
     }
+    if (request.method !== 'GET' && request.method !== 'HEAD') this.#logChange(request, answer.status);
     const body = Buffer.from(answer.body);
     response.writeHead(answer.status, {
       'content-type': answer.contentType,
       'content-length': body.length,
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
+      ...fixedHeaders,
+      'content-security-policy': answer.contentSecurityPolicy ?? nothingAllowed,
       ...(answer.status === 405 && allow !== null ? { allow } : {}),
       ...(answer.status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
       ...(answer.status === 413 ? { connection: 'close' } : {}),
@@ -134,7 +155,16 @@ export class AdminServer {
     if (route.method === 'POST' && !isMeant(request)) {
       return problem(403, 'a POST needs content-type: application/json, or an x-penstock-admin header');
     }
+    if (route.method === 'POST' && isOfAnotherOrigin(request)) return problem(403, 'a page of another origin asks');
     return null;
+  }
+
+  /** Who asked for what, and what came of it. The path is of the table or cut short; nothing else of the request is told. */
+  #logChange(request: IncomingMessage, status: number): void {
+    const path = (request.url ?? '').split('?', 1)[0]!.slice(0, 64);
+    const fields = { method: request.method, path, from: request.socket.remoteAddress, status };
+    if (status < 400) this.#options.log.info(fields, 'admin change');
+    else this.#options.log.warn(fields, 'admin change refused');
   }
 
   /** Digests are compared, so that neither the time nor the length says how much of the token was right. */
@@ -166,13 +196,11 @@ async function skipBody(request: IncomingMessage): Promise<boolean> {
   return true;
 }
 
-const loopbacks = new BlockList();
-loopbacks.addSubnet('127.0.0.0', 8, 'ipv4');
-loopbacks.addAddress('::1', 'ipv6');
-
-function isLoopback(host: string): boolean {
-  const version = isIP(host);
-  return version !== 0 && loopbacks.check(host, version === 4 ? 'ipv4' : 'ipv6');
+/** What browsers say of themselves (Fetch Metadata; RFC 6454 section 7). Other clients send neither field. */
+function isOfAnotherOrigin({ headers }: IncomingMessage): boolean {
+  const site = headers['sec-fetch-site'];
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') return true;
+  return headers.origin !== undefined && headers.origin !== `http://${headers.host ?? ''}`;
 }
 
 function isLocalName(authority: string): boolean {

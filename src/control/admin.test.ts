@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Script } from 'node:vm';
 import { request } from 'undici';
 import { afterEach, expect, test } from 'vitest';
@@ -196,6 +197,38 @@ test('admin: when a POST could come from a form of a web page, it is refused', a
   expect((await ask('/reload', header)).status).toBe(200);
 });
 
+// A browser tells of itself where a page of another origin asks, even where that page could send the header.
+test('admin: when a browser says that a page of another origin asks, a change is refused', async () => {
+  const { ask, control } = await serve();
+  const said: readonly Record<string, string>[] = [
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
+    { origin: 'https://evil.example' },
+    { origin: 'null' },
+    { origin: 'http://localhost:1' },
+  ];
+  for (const headers of said) {
+    const answer = await ask('/drain', { method: 'POST', headers: { 'x-penstock-admin': '1', ...headers } });
+    expect(answer.status, JSON.stringify(headers)).toBe(403);
+  }
+  expect(control.phase).toBe('running');
+  const own = { 'x-penstock-admin': '1', 'sec-fetch-site': 'same-origin', host: '127.0.0.1', origin: 'http://127.0.0.1' };
+  expect((await ask('/reload', { method: 'POST', headers: own })).status).toBe(200);
+});
+
+test('admin: when a change is asked for, the log says who, what and the outcome, granted or not', async () => {
+  const { ask, lines } = await serve('correct-horse');
+  await ask('/drain?token=secret', { method: 'POST', headers: { authorization: 'Bearer wrong' } });
+  const granted = { 'x-penstock-admin': '1', authorization: 'Bearer correct-horse' };
+  await ask('/reload', { method: 'POST', headers: granted });
+  const changes = lines.filter((line) => String(line['msg']).startsWith('admin change'));
+  expect(changes).toMatchObject([
+    { level: 40, method: 'POST', path: '/drain', from: '127.0.0.1', status: 401, msg: 'admin change refused' },
+    { level: 30, method: 'POST', path: '/reload', from: '127.0.0.1', status: 200, msg: 'admin change' },
+  ]);
+  expect(JSON.stringify(lines)).not.toMatch(/correct-horse|wrong|secret/);
+});
+
 test('admin: when a page makes its own name point to loopback, it gets nothing', async () => {
   const { ask } = await serve();
   for (const host of ['evil.example', 'evil.example:9901', '127.0.0.1.evil.example', '']) {
@@ -219,10 +252,30 @@ test('admin: when there is a token, everything but the probes needs it', async (
   expect((await ask('/status', { headers: { authorization: 'Bearer correct-horse' } })).status).toBe(200);
 });
 
+test('admin: when anything is answered, browsers and caches are told to keep their hands off', async () => {
+  const { ask } = await serve();
+  for (const path of ['/', '/live', '/config', '/metrics', '/no-such']) {
+    expect((await ask(path)).headers, path).toMatchObject({
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'no-referrer',
+      'cross-origin-resource-policy': 'same-origin',
+      'content-security-policy': expect.stringContaining("frame-ancestors 'none'"),
+    });
+  }
+});
+
 test('admin: when a body is too long, it is refused', async () => {
   const { ask } = await serve();
   expect((await ask('/reload', { ...change, body: 'x'.repeat(65 * 1024) })).status).toBe(413);
   expect((await ask('/reload', { ...change, body: 'x'.repeat(64 * 1024) })).status).toBe(200);
+});
+
+test('admin: when a head is too long, it is refused and the next request is served', async () => {
+  const { ask } = await serve();
+  expect((await ask('/live', { headers: { 'x-long': 'v'.repeat(20_000) } })).status).toBe(431);
+  expect((await ask('/live')).status).toBe(200);
 });
 
 test('admin: when the dashboard is opened, it is one page that loads nothing from elsewhere', async () => {
@@ -230,7 +283,15 @@ test('admin: when the dashboard is opened, it is one page that loads nothing fro
   const { status, headers, text } = await ask('/');
   expect(status).toBe(200);
   expect(headers['content-type']).toBe('text/html; charset=utf-8');
-  expect(text).not.toMatch(/https?:\/\/|<link|src=|@import|innerHTML/);
+  expect(text).not.toMatch(/https?:\/\/|<link|src=|@import|innerHTML| style=| on[a-z]+=/);
+  const policy = String(headers['content-security-policy']);
+  expect(policy).toMatch(/^default-src 'none'; /);
+  expect(policy).not.toContain('unsafe');
+  for (const element of ['style', 'script']) {
+    const parts = [...text.matchAll(new RegExp(`<${element}>([^]*?)</${element}>`, 'g'))].map(([, content]) => content!);
+    const digests = parts.map((content) => `'sha256-${createHash('sha256').update(content).digest('base64')}'`);
+    expect(policy, `only its own ${element} runs`).toContain(`${element}-src ${digests.join(' ')};`);
+  }
   const script = /<script>([\s\S]*)<\/script>/.exec(text)?.[1];
   expect(() => new Script(script!), 'the script is JavaScript').not.toThrow();
 });

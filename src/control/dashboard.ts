@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 /**
  * The page of `GET /`: one string, no other resource, no framework. It asks /status and /histograms every two seconds and
  * draws tables with textContent, so that no name from a config or a request can become markup.
@@ -137,3 +139,19 @@ refresh();
 </body>
 </html>
 `;
+
+/** Only its own style and script run, by their digests, and it asks nobody but the port it came from. */
+export const dashboardPolicy = [
+  "default-src 'none'",
+  `style-src '${digestOf('style')}'`,
+  `script-src '${digestOf('script')}'`,
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+function digestOf(element: 'style' | 'script'): string {
+  const content = new RegExp(`<${element}>([^]*?)</${element}>`).exec(dashboardPage)![1]!;
+  return `sha256-${createHash('sha256').update(content).digest('base64')}`;
+}
