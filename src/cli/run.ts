@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import pino from 'pino';
 import type { Logger } from 'pino';
 import pretty from 'pino-pretty';
-import { Supervisor } from '../control/index.ts';
+import { keepEnvironmentOutOfReports, Supervisor } from '../control/index.ts';
 import { parseOptions } from './arguments.ts';
 import { UsageError } from './output.ts';
 
@@ -10,6 +10,7 @@ import { UsageError } from './output.ts';
 export function runCommand(argv: readonly string[]): Promise<number> {
   const { config } = parseOptions('run', argv, { config: { type: 'string', short: 'c' } });
   if (config === undefined) throw new UsageError('-c FILE is required', 'run');
+  keepEnvironmentOutOfReports(() => {});
   return new Supervisor({ nodeArguments: gatewayArguments(config), log: supervisorLog() }).run();
 }
 

@@ -22,6 +22,8 @@ export interface ConfigDocument {
   readonly value: RawMap | null;
   /** Problems of the text itself and of its variables. */
   readonly problems: readonly Problem[];
+  /** What each variable in use holds. It may be a secret wherever it stands. */
+  readonly variables: ReadonlyMap<string, string>;
   readonly place: (complaint: Complaint) => Problem;
 }
 
@@ -41,6 +43,7 @@ export function readDocument(source: string, file: string, env: Env): ConfigDocu
   const unreadable = (): ConfigDocument => ({
     value: null,
     problems,
+    variables: new Map(),
     place: ({ path, message }) => problemAt(0, path, message),
   });
 
@@ -72,7 +75,7 @@ export function readDocument(source: string, file: string, env: Env): ConfigDocu
   const value = reader.read(document.contents);
   const place = (complaint: Complaint): Problem =>
     problemAt(reader.offsetOf(complaint.path, complaint.at), complaint.path, complaint.message);
-  return { value, problems, place };
+  return { value, problems, variables: reader.variables, place };
 }
 
 type Report = (offset: number, path: Path, message: string) => undefined;
@@ -95,6 +98,7 @@ class DocumentReader {
   readonly #document: Document.Parsed;
   readonly #env: Env;
   readonly #report: Report;
+  readonly variables = new Map<string, string>();
   readonly #places = new Map<string, Place>();
   /** Collections being read: an alias to one of them would have no end. */
   readonly #open = new Set<Node>();
@@ -157,7 +161,7 @@ class DocumentReader {
   #scalar(value: unknown, offset: number, path: Path): unknown {
     if (value === null) return keepsNull(path) ? null : undefined;
     if (typeof value !== 'string') return value;
-    const { text, complaints } = expandEnv(value, this.#env);
+    const { text, complaints } = expandEnv(value, this.#env, this.variables);
     for (const complaint of complaints) this.#report(offset, path, complaint);
     return text;
   }

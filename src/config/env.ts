@@ -9,8 +9,9 @@ export interface Expansion {
 /**
  * Replaces each `${NAME}` by its variable. `$${` stands for a literal `${`. What a variable holds is not looked at again.
  * There is no default syntax: a missing variable is a complaint, so that a deployment without its secret does not start.
+ * `used` is told what was put in.
  */
-export function expandEnv(source: string, env: Env): Expansion {
+export function expandEnv(source: string, env: Env, used: Map<string, string>): Expansion {
   const complaints: string[] = [];
   const text = source.replace(/\$\$\{|\$\{([^}]*)(\}?)/g, (whole, name: string | undefined, close: string) => {
     if (name === undefined) return '${';
@@ -20,7 +21,21 @@ export function expandEnv(source: string, env: Env): Expansion {
     }
     const value = Object.hasOwn(env, name) ? env[name] : undefined;
     if (value === undefined) complaints.push(`environment variable ${name} is not set`);
+    else used.set(name, value);
     return value ?? '';
   });
   return { text, complaints };
+}
+
+/** Shorter values say nothing worth hiding, and stand in too many words by chance. */
+const hiddenLengthMin = 4;
+
+/** `text` with the names of variables in place of their values: for messages, in which a secret has no place. */
+export function withoutValues(text: string, variables: ReadonlyMap<string, string>): string {
+  let hidden = text;
+  // Longest first: one value may be a part of another.
+  for (const [name, value] of [...variables].sort(([, a], [, b]) => b.length - a.length)) {
+    if (value.length >= hiddenLengthMin) hidden = hidden.replaceAll(value, `\${${name}}`);
+  }
+  return hidden;
 }

@@ -112,7 +112,11 @@ admin: { address: "\${HOST}:\${PORT}", token: "a$\${b}\${TOKEN}" }
   expect(config.limits.headerCountMax).toBe(50);
   expect(config.logging.pretty).toBe(false);
   // `$${` is a literal, and what a variable holds is not looked at again.
-  expect(config.admin).toEqual({ address: { host: '::1', port: 99 }, token: 'a${b}${HOST}', unsafeWithoutToken: false });
+  expect(config.admin).toEqual({
+    address: { host: '::1', port: 99 },
+    token: 'a${b}${HOST}',
+    unsafeWithoutToken: false,
+  });
 });
 
 test('config: when filters are given, their own keys are camelCase and the keys of users stay as they are', () => {

@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { readDocument } from './document.ts';
 import type { ConfigDocument } from './document.ts';
+import { withoutValues } from './env.ts';
 import type { Env } from './env.ts';
 import { fileReferences } from './outline.ts';
 import type { Item } from './outline.ts';
@@ -10,6 +11,7 @@ import { complaintsOf, wording } from './problem.ts';
 import type { Problem } from './problem.ts';
 import { relationComplaints } from './relations.ts';
 import { fileSchema } from './schema.ts';
+import { noteVariables } from './snapshot.ts';
 import type { Config } from './schema.ts';
 
 export type LoadResult =
@@ -77,12 +79,16 @@ function conclude({ document, root }: Draft, more: readonly Problem[]): LoadResu
   const complaints = [...complaintsOf(parse.error?.issues ?? [], root.raw), ...relationComplaints(root)];
   const problems = [...document.problems, ...complaints.map(document.place), ...more];
   if (parse.success && problems.length === 0) {
-    return { ok: true, config: deepFreeze(withImpliedPool(parse.data)), problems: [] };
+    const config = deepFreeze(withImpliedPool(parse.data));
+    noteVariables(config, document.variables);
+    return { ok: true, config, problems: [] };
   }
   // A missing variable leaves an empty text behind, which must not be reported on top of it.
   const spoiled = new Set(document.problems.map(({ path }) => path));
   const kept = problems.filter((problem) => document.problems.includes(problem) || !spoiled.has(problem.path));
-  return { ok: false, problems: kept.sort((a, b) => a.line - b.line || a.column - b.column) };
+  // A secret in the wrong place is still one: messages that repeat a value name its variable instead.
+  const shown = kept.map((problem) => ({ ...problem, message: withoutValues(problem.message, document.variables) }));
+  return { ok: false, problems: shown.sort((a, b) => a.line - b.line || a.column - b.column) };
 }
 
 /** With no models and one pool only, that pool is the default (contract: "the body untouched"). */

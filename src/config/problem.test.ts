@@ -375,3 +375,15 @@ test('config: when a secret is wrong, its value is not repeated', () => {
   expect(report).toContain('admin.token');
   expect(report).not.toContain('hunter2');
 });
+
+test('config: when a secret of the environment stands in the wrong place, problems name its variable instead', () => {
+  const env = { KEY: 'sk-hunter2', PART: 'hunter2' };
+  const report = problemsOf(
+    `${base}models: [{ name: m, aliases: ["\${KEY}"], targets: [{ pool: "\${KEY}" }] }, { name: "\${KEY}", targets: [{ pool: p }] }]\ndefault_pool: "x\${PART}"`,
+    env,
+  ).join('\n');
+  expect(report).toContain('there is no pool ${KEY}');
+  expect(report).toContain('model name ${KEY} is already taken');
+  expect(report).toContain('there is no pool x${PART}');
+  expect(report).not.toContain('hunter2');
+});

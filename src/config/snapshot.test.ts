@@ -37,6 +37,25 @@ filter_chains:
   expect(shown).toHaveProperty('listeners.0.tls.certificates.0.key_path', expect.stringMatching(/\/k$/));
 });
 
+test('config: when a variable stands in free text, the shown config names it; names and addresses are shown', () => {
+  const config = configOf(
+    `listeners: [{ name: l, address: "\${HOST}:0" }]
+pools: [{ name: p, endpoints: [{ url: "http://\${HOST}:1", sku: "x-\${KEY}" }] }]
+filter_chains:
+  - name: c
+    filters:
+      - { filter: headers, request: { add: { x-plain: "a \${KEY} b" } }, response: { set: { x-b: "\${KEY}" } } }
+      - { filter: static_response, status: 200, headers: { x-c: "\${KEY}" }, body: "\${KEY}", content_type: "a/\${KEY}" }
+      - { filter: f, module: f.js, options: { plain: ["\${KEY}", { deep: "\${KEY}-x" }] } }
+`,
+    { KEY: 'hush-9', HOST: '127.0.0.1' },
+  );
+  const text = JSON.stringify(maskedConfig(config));
+  expect(text).not.toContain('hush');
+  expect(text.match(/\$\{KEY\}/g)).toHaveLength(8);
+  expect(text).toContain('"url":"http://127.0.0.1:1"');
+});
+
 test('config: when two files say the same, their fingerprints are equal; when a setting differs, they are not', () => {
   const fingerprint = configFingerprint(configOf(base));
   expect(fingerprint).toMatch(/^[0-9a-f]{12}$/);

@@ -1,5 +1,6 @@
 /** What others may ask of a loaded config: its version, a form fit to show, and whether a reload can apply a newer one. */
 import { createHash } from 'node:crypto';
+import { withoutValues } from './env.ts';
 import { camelKey } from './field.ts';
 import { isRawMap } from './reading.ts';
 import type { RawMap } from './reading.ts';
@@ -30,36 +31,57 @@ const secretName = /auth|key|token|secret|passw|passphrase|cookie|credential|ses
 
 const mask = '***';
 
+/** Rows of free text: what a variable puts there may be a secret, where in a name, an address or a number it is none. */
+const textKeys: ReadonlySet<string> = new Set(
+  allNodes.filter(({ doc }) => doc.type === 'text' || doc.type === 'header value').map(({ key }) => camelKey(key)),
+);
+
+/** By config: what its variables hold. Apart from the config itself, which goes to every shard. */
+const variablesOf = new WeakMap<Config, ReadonlyMap<string, string>>();
+
+/** Called by the loader; `maskedConfig` hides what came from the environment. */
+export function noteVariables(config: Config, variables: ReadonlyMap<string, string>): void {
+  variablesOf.set(config, variables);
+}
+
 function snakeKey(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-function maskedSection(section: object): RawMap {
+type Hide = (text: string) => string;
+
+function maskedSection(section: object, hide: Hide): RawMap {
   return Object.fromEntries(
     Object.entries(section).map(([key, value]: [string, unknown]) => {
       if (secretKeys.has(key) && value !== null) return [snakeKey(key), mask];
-      return [snakeKey(key), mapKeys.has(key) ? maskedMap(value) : masked(value)];
+      if (textKeys.has(key) && typeof value === 'string') return [snakeKey(key), hide(value)];
+      return [snakeKey(key), mapKeys.has(key) ? maskedMap(value, hide) : masked(value, hide)];
     }),
   );
 }
 
-function masked(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(masked);
-  return isRawMap(value) ? maskedSection(value) : value;
+function masked(value: unknown, hide: Hide): unknown {
+  if (Array.isArray(value)) return value.map((inner) => masked(inner, hide));
+  return isRawMap(value) ? maskedSection(value, hide) : value;
 }
 
-function maskedMap(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(maskedMap);
+function maskedMap(value: unknown, hide: Hide): unknown {
+  if (Array.isArray(value)) return value.map((inner) => maskedMap(inner, hide));
+  if (typeof value === 'string') return hide(value);
   if (!isRawMap(value)) return value;
   const entries = Object.entries(value);
   return Object.fromEntries(
-    entries.map(([key, inner]) => [key, secretName.test(key) && inner !== null ? mask : maskedMap(inner)]),
+    entries.map(([key, inner]) => [key, secretName.test(key) && inner !== null ? mask : maskedMap(inner, hide)]),
   );
 }
 
-/** The effective settings under the file's own key names, every secret as `***`. A new, unfrozen value. */
+/**
+ * The effective settings under the file's own key names, every secret as `***`, and what a variable put into free text, header
+ * values and filter options as the name of the variable. A new, unfrozen value.
+ */
 export function maskedConfig(config: Config): RawMap {
-  return maskedSection(config);
+  const variables = variablesOf.get(config) ?? new Map<string, string>();
+  return maskedSection(config, (text) => withoutValues(text, variables));
 }
 
 function collectChanges(node: SchemaNode, path: string, before: unknown, after: unknown, changes: string[]): void {

@@ -212,7 +212,12 @@ test('admin: when a browser says that a page of another origin asks, a change is
     expect(answer.status, JSON.stringify(headers)).toBe(403);
   }
   expect(control.phase).toBe('running');
-  const own = { 'x-penstock-admin': '1', 'sec-fetch-site': 'same-origin', host: '127.0.0.1', origin: 'http://127.0.0.1' };
+  const own = {
+    'x-penstock-admin': '1',
+    'sec-fetch-site': 'same-origin',
+    host: '127.0.0.1',
+    origin: 'http://127.0.0.1',
+  };
   expect((await ask('/reload', { method: 'POST', headers: own })).status).toBe(200);
 });
 
@@ -288,7 +293,9 @@ test('admin: when the dashboard is opened, it is one page that loads nothing fro
   expect(policy).toMatch(/^default-src 'none'; /);
   expect(policy).not.toContain('unsafe');
   for (const element of ['style', 'script']) {
-    const parts = [...text.matchAll(new RegExp(`<${element}>([^]*?)</${element}>`, 'g'))].map(([, content]) => content!);
+    const parts = [...text.matchAll(new RegExp(`<${element}>([^]*?)</${element}>`, 'g'))].map(
+      ([, content]) => content!,
+    );
     const digests = parts.map((content) => `'sha256-${createHash('sha256').update(content).digest('base64')}'`);
     expect(policy, `only its own ${element} runs`).toContain(`${element}-src ${digests.join(' ')};`);
   }

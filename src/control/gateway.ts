@@ -9,6 +9,7 @@ import { SeriesWriter } from '../shm/index.ts';
 import { adminRoutes } from './admin-routes.ts';
 import { AdminPort } from './admin-port.ts';
 import { Control } from './control.ts';
+import { keepEnvironmentOutOfReports } from './crash-reports.ts';
 import { LogSink } from './log-sink.ts';
 import { addressText, listenerAddresses } from './status.ts';
 import { ExitCode, StartError } from './supervision.ts';
@@ -58,6 +59,7 @@ async function runConfig(config: Config, configPath: string, options: GatewayOpt
     onDropped: (lineCount) => onDropped(lineCount),
   });
   const log = pino({ level: logLevel }, sink);
+  keepEnvironmentOutOfReports(() => log.warn('no diagnostic report: with this version of Node it holds the environment'));
   let control: Control;
   try {
     control = new Control({

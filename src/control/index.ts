@@ -10,6 +10,7 @@
  */
 export { askAdmin } from './admin-client.ts';
 export type { AdminAsk } from './admin-client.ts';
+export { keepEnvironmentOutOfReports } from './crash-reports.ts';
 export { runGateway } from './gateway.ts';
 export type { GatewayOptions } from './gateway.ts';
 export type { Status } from './status.ts';

@@ -68,6 +68,10 @@ export interface GatewayOptions {
   readonly port?: number;
   /** The listener's `tls` section. */
   readonly tls?: string;
+  /** Further keys of the `admin` section, as YAML flow: `token: abc`. */
+  readonly admin?: string;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** `yaml`: everything but listeners and admin. `shards` is part of it when it matters. */
@@ -81,12 +85,16 @@ async function startOnce(yaml: string, options: GatewayOptions): Promise<Running
   const adminPort = await freePort();
   const configPath = join(folder, 'gateway.yaml');
   const runtime = yaml.includes('runtime:') ? '' : 'runtime: { shards: 1 }\n';
+  const admin = options.admin === undefined ? '' : `, ${options.admin}`;
   const tls = options.tls === undefined ? '' : `, tls: ${options.tls}`;
   await writeFile(
     configPath,
-    `listeners: [{ name: public, address: "127.0.0.1:${port}"${tls} }]\nadmin: { address: "127.0.0.1:${adminPort}" }\n${runtime}${yaml}`,
+    `listeners: [{ name: public, address: "127.0.0.1:${port}"${tls} }]\nadmin: { address: "127.0.0.1:${adminPort}"${admin} }\n${runtime}${yaml}`,
   );
-  const child = spawn(process.execPath, [cli, 'run', '-c', configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [cli, 'run', '-c', configPath], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+  });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
