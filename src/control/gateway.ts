@@ -59,7 +59,9 @@ async function runConfig(config: Config, configPath: string, options: GatewayOpt
     onDropped: (lineCount) => onDropped(lineCount),
   });
   const log = pino({ level: logLevel }, sink);
-  keepEnvironmentOutOfReports(() => log.warn('no diagnostic report: with this version of Node it holds the environment'));
+  keepEnvironmentOutOfReports(() =>
+    log.warn('no diagnostic report: with this version of Node it holds the environment'),
+  );
   let control: Control;
   try {
     control = new Control({

@@ -1,14 +1,17 @@
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import type * as Uws from 'uWebSockets.js';
+import { digestProblem } from './uws-digest.ts';
 
 /**
  * The one place that loads uWebSockets.js. Three builds are tried, best first:
  *
  * 1. one the operator installed from upstream and named (`PENSTOCK_UWS`): newest parser, needs a recent glibc;
  * 2. `@btc-vision/uwebsockets.js`, where it is installed and loads (glibc 2.38);
- * 3. the bundled republished build, which runs on glibc 2.27 and Node 20.
+ * 3. the bundled republished build, which runs on glibc 2.27 and Node 20, and is loaded only if its file is the one that was
+ *    bundled. The other two are the operator's to vouch for.
  */
 export interface LoadedUws {
   readonly uws: typeof Uws;
@@ -17,6 +20,7 @@ export interface LoadedUws {
 }
 
 const require = createRequire(import.meta.url);
+const bundled = 'uWebSockets.js';
 
 function isUsable(candidate: unknown): candidate is typeof Uws {
   const uws = candidate as Partial<typeof Uws> | null;
@@ -47,9 +51,11 @@ export async function loadUws(operatorPath: string | null): Promise<LoadedUws> {
     candidates.push({ build: `operator (${operatorPath})`, specifier: resolveOperatorPath(operatorPath) });
   }
   candidates.push({ build: '@btc-vision/uwebsockets.js', specifier: '@btc-vision/uwebsockets.js' });
-  candidates.push({ build: `bundled ${bundledVersion()}`, specifier: 'uWebSockets.js' });
+  candidates.push({ build: `bundled ${bundledVersion()}`, specifier: bundled });
   for (const { build, specifier } of candidates) {
     try {
+      const problem = specifier === bundled ? bundledProblem() : null;
+      if (problem !== null) throw new Error(problem);
       const uws = await importFrom(specifier);
       if (uws !== null) return { uws, build };
       said.push(`${build}: not the native build`);
@@ -67,6 +73,13 @@ function resolveOperatorPath(path: string): string {
   } catch {
     return pathToFileURL(absolute).href;
   }
+}
+
+/** Looks where the package will look. Without a file for this platform the import itself says so, better than we could. */
+function bundledProblem(): string | null {
+  const name = `uws_${process.platform}_${process.arch}_${process.versions.modules}.node`;
+  const file = fileURLToPath(new URL(`bin/${name}`, import.meta.resolve(bundled)));
+  return existsSync(file) ? digestProblem(file) : null;
 }
 
 function bundledVersion(): string {
