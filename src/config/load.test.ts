@@ -37,7 +37,7 @@ test('config: when only listeners and pools are given, every other setting has t
     drainMs: 600_000,
   });
   expect(config.admin).toEqual({ address: { host: '127.0.0.1', port: 9901 }, token: null, unsafeWithoutToken: false });
-  expect(config.runtime).toEqual({ shards: 'auto' });
+  expect(config.runtime).toEqual({ shards: 'auto', codeFromStrings: 'reject' });
   expect(config.logging).toEqual({ level: 'info', pretty: 'auto' });
   expect(config.listeners).toEqual([
     {

@@ -111,6 +111,10 @@ const runtime = section(
       { default: 'auto', doc: 'Accept threads. `auto` is one for each CPU.' },
       { type: '`auto` or integer', bounds: '1 to 64' },
     ),
+    code_from_strings: choice(['reject', 'accept'], {
+      default: 'reject',
+      doc: 'Whether `eval` and `new Function` work in the threads that handle requests. The gateway needs neither; a filter of your own may (ajv, for one).',
+    }),
   },
   { default: {}, reload: 'restart', doc: 'Threads.' },
 );

@@ -8,6 +8,7 @@ import type { Config } from '../config/index.ts';
 import { SeriesWriter } from '../shm/index.ts';
 import { adminRoutes } from './admin-routes.ts';
 import { AdminPort } from './admin-port.ts';
+import { rejectCodeFromStrings } from './code-generation.ts';
 import { Control } from './control.ts';
 import { keepEnvironmentOutOfReports } from './crash-reports.ts';
 import { LogSink } from './log-sink.ts';
@@ -87,6 +88,10 @@ async function runConfig(config: Config, configPath: string, options: GatewayOpt
     const adminPort = await admin.open();
     // The acceptor's library reads this when it is loaded. Twice our own limit, so that the guard answers 431 with a body.
     process.env['UWS_HTTP_MAX_HEADERS_SIZE'] = String(config.limits.headBytesMax * 2);
+    if (config.runtime.codeFromStrings === 'reject') {
+      await sink.opened;
+      rejectCodeFromStrings();
+    }
     await control.start();
     await admin.takeOver();
     log.info(

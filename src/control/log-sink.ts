@@ -1,4 +1,6 @@
 import pino from 'pino';
+import { suspendRejection } from './code-generation.ts';
+import { deferred } from './deferred.ts';
 
 /**
  * Where every log line of the process ends: one transport thread that writes to stdout. Shards send complete lines in
@@ -26,6 +28,7 @@ type Transport = ReturnType<typeof pino.transport> & { readonly writableNeedDrai
 
 export class LogSink {
   readonly #options: LogSinkOptions;
+  readonly #opened = deferred<null>();
   #transport: Transport | null = null;
   #reopenTimer: NodeJS.Timeout | null = null;
   #reopenMs = reopenFirstMs;
@@ -36,6 +39,11 @@ export class LogSink {
   constructor(options: LogSinkOptions) {
     this.#options = options;
     this.#open();
+  }
+
+  /** Resolves when the writing thread has started, or has failed to for the first time. */
+  get opened(): Promise<null> {
+    return this.#opened.promise;
   }
 
   /** Lines lost since the start. */
@@ -73,6 +81,7 @@ export class LogSink {
   #open(): void {
     this.#reopenTimer = null;
     const destination = this.#options.destination ?? 1;
+    const endSuspension = suspendRejection();
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- see Transport.
     const transport = pino.transport({
       target: this.#options.pretty ? 'pino-pretty' : 'pino/file',
@@ -80,10 +89,18 @@ export class LogSink {
       // Without this an exit would wait in flushSync for a stdout nobody reads; `close` has a time limit instead.
       worker: { autoEnd: false },
     }) as Transport;
+    const onStarted = (): void => {
+      endSuspension();
+      this.#opened.resolve(null);
+    };
     transport.on('ready', () => {
+      onStarted();
       this.#reopenMs = reopenFirstMs;
     });
-    transport.on('error', () => this.#onError(transport));
+    transport.on('error', () => {
+      onStarted();
+      this.#onError(transport);
+    });
     this.#transport = transport;
   }
 

@@ -115,6 +115,9 @@ export class WorkerPool {
   #start(): Piscina<Job, unknown> {
     return new Piscina({
       filename: (this.#options.threadFile ?? threadFile).href,
+      // Looked up when a thread starts. A name that is there, because for one that is not piscina makes an import function out
+      // of a string, which `runtime.code_from_strings` forbids.
+      name: 'checkJson',
       minThreads: 0,
       maxThreads: this.#options.threads,
       idleTimeout: idleMsMax,

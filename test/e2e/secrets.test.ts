@@ -90,11 +90,12 @@ filter_chains:
 `;
 }
 
-/** The listener speaks TLS with the encrypted key; `filter_chains` rides along, the rig writes one listener only. */
+/** The listener speaks TLS with the encrypted key. */
 function start(passphrase = '${PENSTOCK_TEST_PASSPHRASE}'): Promise<RunningGateway> {
-  const tls = `{ certificates: [{ cert_path: "${certPath}", key_path: "${keyPath}", passphrase: "${passphrase}" }] }, filter_chains: [edge]`;
+  const tls = `{ certificates: [{ cert_path: "${certPath}", key_path: "${keyPath}", passphrase: "${passphrase}" }] }`;
   return startGateway(yaml(), {
     tls,
+    listener: 'filter_chains: [edge]',
     admin: 'token: "${PENSTOCK_TEST_ADMIN}"',
     env: {
       ...env,

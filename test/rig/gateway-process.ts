@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -68,6 +68,10 @@ export interface GatewayOptions {
   readonly port?: number;
   /** The listener's `tls` section. */
   readonly tls?: string;
+  /** Further keys of the listener, as YAML flow. */
+  readonly listener?: string;
+  /** A command that runs the program: its name and arguments are put behind. */
+  readonly wrap?: readonly string[];
   /** Further keys of the `admin` section, as YAML flow: `token: abc`. */
   readonly admin?: string;
   /** Added to the environment. */
@@ -81,17 +85,20 @@ export function startGateway(yaml: string, options: GatewayOptions = {}): Promis
 
 async function startOnce(yaml: string, options: GatewayOptions): Promise<RunningGateway> {
   const folder = await mkdtemp(join(tmpdir(), 'penstock-test-'));
+  if (options.wrap !== undefined) await chmod(folder, 0o755); // The command may make it another user's.
   const port = options.port ?? (await freePort());
   const adminPort = await freePort();
   const configPath = join(folder, 'gateway.yaml');
   const runtime = yaml.includes('runtime:') ? '' : 'runtime: { shards: 1 }\n';
   const admin = options.admin === undefined ? '' : `, ${options.admin}`;
   const tls = options.tls === undefined ? '' : `, tls: ${options.tls}`;
+  const listener = options.listener === undefined ? '' : `, ${options.listener}`;
   await writeFile(
     configPath,
-    `listeners: [{ name: public, address: "127.0.0.1:${port}"${tls} }]\nadmin: { address: "127.0.0.1:${adminPort}"${admin} }\n${runtime}${yaml}`,
+    `listeners: [{ name: public, address: "127.0.0.1:${port}"${tls}${listener} }]\nadmin: { address: "127.0.0.1:${adminPort}"${admin} }\n${runtime}${yaml}`,
   );
-  const child = spawn(process.execPath, [cli, 'run', '-c', configPath], {
+  const command = [...(options.wrap ?? []), process.execPath, cli, 'run', '-c', configPath];
+  const child = spawn(command[0]!, command.slice(1), {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
   });
