@@ -9,11 +9,12 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const target = process.argv[2] ?? join(root, 'penstock.cdx.json');
-const { status, stdout, stderr } = spawnSync(
-  'npm',
-  ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'],
-  { cwd: root, encoding: 'utf8', timeout: 120_000, maxBuffer: 64 * 2 ** 20 },
-);
+const { status, stdout, stderr } = spawnSync('npm', ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'], {
+  cwd: root,
+  encoding: 'utf8',
+  timeout: 120_000,
+  maxBuffer: 64 * 2 ** 20,
+});
 if (status !== 0) {
   console.error(`sbom: npm sbom failed\n${stderr}`);
   process.exit(1);
@@ -47,7 +48,14 @@ acceptor.components = readdirSync(folder)
     'bom-ref': `${acceptor['bom-ref']}#${name}`,
     type: 'file',
     name: `dist/bin/${name}`,
-    hashes: [{ alg: 'SHA-256', content: createHash('sha256').update(readFileSync(join(folder, name))).digest('hex') }],
+    hashes: [
+      {
+        alg: 'SHA-256',
+        content: createHash('sha256')
+          .update(readFileSync(join(folder, name)))
+          .digest('hex'),
+      },
+    ],
   }));
 writeFileSync(target, `${JSON.stringify(sbom, null, 2)}\n`);
 console.log(`sbom: ${sbom.components.length} packages and ${acceptor.components.length} native files in ${target}`);

@@ -50,11 +50,11 @@ export function checkedFilter(filter: Filter, name: string, targetBytesMax: numb
     };
   }
   // Hooks of bytes are not meant to change a head, but before the commit point it would still be sent.
-  const { onRequestBody, onResponseChunk } = filter;
-  if (onRequestBody !== undefined) {
+  if (filter.onRequestBody !== undefined) {
+    const hook = filter.onRequestBody.bind(filter);
     checked.onRequestBody = (exchange, bytes, start, end) => {
       const { path, query, method } = exchange.head;
-      onRequestBody.call(filter, exchange, bytes, start, end);
+      hook(exchange, bytes, start, end);
       if (exchange.head.path !== path || exchange.head.query !== query || exchange.head.method !== method) {
         Object.assign(exchange.head, { path, query, method });
         guard('may not change the target while the body arrives');
@@ -62,9 +62,10 @@ export function checkedFilter(filter: Filter, name: string, targetBytesMax: numb
       if (!exchange.isCommitted) guard(fieldsProblem(exchange.head));
     };
   }
-  if (onResponseChunk !== undefined) {
+  if (filter.onResponseChunk !== undefined) {
+    const hook = filter.onResponseChunk.bind(filter);
     checked.onResponseChunk = (exchange, bytes, start, end) => {
-      onResponseChunk.call(filter, exchange, bytes, start, end);
+      hook(exchange, bytes, start, end);
       if (!exchange.isCommitted) guard(fieldsProblem(exchange.responseHead));
     };
   }

@@ -223,7 +223,7 @@ test('secrets: when the program has gone through good and bad requests, reloads 
   }
   outputs['stdout and stderr'] = gateway.output();
   for (const name of reports()) outputs[`file ${name}`] = readFileSync(join(folder, name), 'latin1');
-  expect(outputs['stdout and stderr']!.split('\n').length, 'there is something to search').toBeGreaterThan(20);
+  expect(outputs['stdout and stderr'].split('\n').length, 'there is something to search').toBeGreaterThan(20);
   expect(findSecrets(outputs)).toEqual([]);
   expect(findSecrets({ probe: `x${secrets.header}y` }), 'the search finds what is there').toEqual(['header in probe']);
 }, 60_000);
