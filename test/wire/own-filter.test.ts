@@ -61,7 +61,10 @@ for (const hook of ['onRequestHead', 'onRequestFacts']) {
       expect(JSON.parse(response.text)).toMatchObject({ error: { code: 'internal_error' } });
       expect(response.head.raw + response.text).not.toContain('evil');
       expect(fieldsOf(response.head, 'x-request-id')).toHaveLength(1);
-      expect(gateway.upstream.receivedBytes).toBe(0);
+      // A busy machine may hand the port of one test to a late connection of another's, so it is asked whose bytes came.
+      const [id] = fieldsOf(response.head, 'x-request-id');
+      const seen = gateway.upstream.peers.map((peer) => peer.takePending().toString('latin1'));
+      expect(seen.filter((text) => text.includes(id!) || text.includes('evil'))).toEqual([]);
       // What went wrong was the exchange's own: the next one on the connection fares the same, and nothing hangs.
       expect((await client.ask(chatRequest('{"model":"a"}'))).status).toBe(500);
     });
