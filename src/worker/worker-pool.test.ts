@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -110,6 +110,20 @@ test('worker: when a job is larger than the bound, it is refused', async () => {
   expect(await pool.checkJson(pieces, { start: 0, end: 1001 })).toBeNull();
   expect(await pool.checkJson(pieces, { start: 0, end: 1000 })).toMatchObject({ problem: 'unfinished' });
   expect(pool.refusedCount).toBe(1);
+  give();
+});
+
+// FAULTS F13: it ends its own jobs and nothing else.
+test('worker: when a thread cannot load, its jobs answer null, and the next one tries again', async () => {
+  const path = join(folder, 'broken.mjs');
+  writeFileSync(path, "throw new Error('cannot load');");
+  const pool = poolOf({ threadFile: pathToFileURL(path) });
+  const { pieces, range, give } = shared(request(100));
+  const jobs = [pool.checkJson(pieces, range), pool.countPromptTokens(pieces, range)];
+  expect(await Promise.all(jobs)).toEqual([null, null]);
+  copyFileSync(join(folder, 'thread.mjs'), path);
+  expect(await pool.checkJson(pieces, range)).toMatchObject({ ok: true });
+  expect(pool).toMatchObject({ openCount: 0, failedCount: 2 });
   give();
 });
 

@@ -113,7 +113,7 @@ export class WorkerPool {
   }
 
   #start(): Piscina<Job, unknown> {
-    return new Piscina({
+    const piscina = new Piscina<Job, unknown>({
       filename: (this.#options.threadFile ?? threadFile).href,
       // Looked up when a thread starts. A name that is there, because for one that is not piscina makes an import function out
       // of a string, which `runtime.code_from_strings` forbids.
@@ -126,5 +126,12 @@ export class WorkerPool {
       atomics: 'disabled',
       recordTiming: false,
     });
+    // A thread that cannot even load (no memory, no descriptor left) has no job to fail; unheard, the event would end the shard.
+    // What waits for a thread answers null, and the next job starts anew.
+    piscina.on('error', () => {
+      if (this.#piscina === piscina) this.#piscina = null;
+      void piscina.destroy();
+    });
+    return piscina;
   }
 }
