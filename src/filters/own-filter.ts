@@ -12,13 +12,19 @@ export function checkedFilter(filter: Filter, name: string, targetBytesMax: numb
   const guard = (problem: string | null): void => {
     if (problem !== null) throw new Error(`filter ${name}: ${problem}`);
   };
+  /** An async hook would act after its exchange has gone on, or is another; its rejection would end the shard. */
+  const resultOf = <Result>(result: Result): Result => {
+    if (!(result instanceof Promise)) return result;
+    result.catch(() => {});
+    throw new Error(`filter ${name}: a hook returned a promise; hooks are synchronous`);
+  };
   const requestHook = (hook: (exchange: FilteredExchange) => Answer | void) => {
     return (exchange: FilteredExchange): Answer | void => {
       const { head, requestId } = exchange;
       const { method, path, query, contentLength, isChunked } = head;
       let isSound = false;
       try {
-        const answer = hook(exchange);
+        const answer = resultOf(hook(exchange)) ?? undefined;
         if (head.method !== method || head.contentLength !== contentLength || head.isChunked !== isChunked) {
           guard('may not change the method or the framing of the request');
         }
@@ -42,7 +48,7 @@ export function checkedFilter(filter: Filter, name: string, targetBytesMax: numb
     const hook = filter.onResponseHead.bind(filter);
     checked.onResponseHead = (exchange) => {
       const { status, contentLength } = exchange.responseHead;
-      hook(exchange);
+      resultOf(hook(exchange));
       const head = exchange.responseHead;
       const isFramingKept = head.contentLength === contentLength && isBodyless(head.status) === isBodyless(status);
       if (!isFramingKept) guard('may not change the framing of the response');

@@ -48,6 +48,7 @@ const requests: readonly (readonly [what: string, code: string])[] = [
   ['an answer with a line end in a value', String.raw`return { status: 200, headers: { 'x-a': 'b\r\nx-evil: 1' } }`],
   ['an answer with a malformed name', `return { status: 200, headers: { 'x evil': 'b' } }`],
   ['an answer with an object as body', `return { status: 200, body: {} }`],
+  ['a promise', `return Promise.reject(new Error('evil'))`],
   ['an answer that is text', `return 'evil'`],
 ];
 
@@ -116,6 +117,14 @@ test('filters: when a filter sets a field beyond latin1, both sides get it as UT
   up.upstream.answerAll(({ head }) => answerText(fieldOf(head, 'x-a') ?? ''));
   const echoed = await (await up.client()).ask(chatRequest('{"model":"a"}'));
   expect(Buffer.from(echoed.bytes).toString('latin1')).toBe(Buffer.from(value).toString('latin1'));
+});
+
+test('filters: when a hook returns null, the exchange goes on', async () => {
+  for (const hook of ['onRequestHead', 'onRequestFacts', 'onResponseHead']) {
+    const gateway = await careless(hook, 'return null');
+    gateway.upstream.answerAll(answerText('answer'));
+    expect((await (await gateway.client()).ask(chatRequest('{"model":"a"}'))).text).toBe('answer');
+  }
 });
 
 test('filters: when a filter changes path, query and status as it may, both sides see the change', async () => {
