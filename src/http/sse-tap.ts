@@ -2,6 +2,7 @@
  * Watches a stream of server-sent events as it passes and never changes it: counts events, knows whether another event may
  * be appended, and keeps what is needed to read the token usage at the end. WHATWG HTML, section 9.2 (event stream).
  */
+import { EventText } from './event-text.ts';
 import { JsonKey } from './json-key.ts';
 import { lastUsageObject, mergeUsage, parseUsage } from './usage.ts';
 import type { PartialUsage, TokenUsage } from './usage.ts';
@@ -37,6 +38,10 @@ const lastEventNames: readonly Uint8Array[] = [
 const doneMark: Uint8Array = Buffer.from('[DONE]');
 const errorString: Uint8Array = Buffer.from('"error"');
 const typeString: Uint8Array = Buffer.from('"type"');
+/** How engines say that an error is about the request, or that they are full: neither is wrong with the engine. */
+const refusal = /"code":\s*"?4\d\d\b|invalid_request|bad_?request|rate_limit|overloaded|context_length/i;
+/** An error's message may quote a whole prompt. */
+const errorBytesMax = 1024;
 
 /** What ends a line of this stream; decided by its first line. */
 const LineEnds = { unknown: 0, lf: 1, any: 2 } as const;
@@ -79,6 +84,10 @@ export class SseTap {
   doneSeen = false;
   /** An event's data began with `{"error"` or `{"type":"error"`, or the event's name was `error`. */
   errorSeen = false;
+  /** The error is about the request, or the engine has no room: no fault of it. */
+  isRefusal = false;
+  /** What the events say. */
+  readonly text = new EventText();
   /** Events whose data is neither a JSON object nor `[DONE]`. */
   oddCount = 0;
   /** Some choice has a finish reason. */
@@ -116,6 +125,8 @@ export class SseTap {
     this.eventCount = 0;
     this.doneSeen = false;
     this.errorSeen = false;
+    this.isRefusal = false;
+    this.text.reset();
     this.oddCount = 0;
     this.finishSeen = false;
     this.lastEventSeen = false;
@@ -198,6 +209,8 @@ export class SseTap {
       const valueAt = headStart + dataName.length;
       if (valueAt === headEnd || head[valueAt] === colon) {
         this.#takeData(head, valueAt + 1, headEnd);
+        this.text.note(tail, tailStart, tailEnd);
+        if (this.errorSeen) this.#readError(tail, tailStart, tailEnd);
         this.#findUsage(tail, tailStart, tailEnd);
         if (!this.finishSeen) {
           const from = Math.max(tailStart, tailEnd - searchBytesMax);
@@ -238,6 +251,11 @@ export class SseTap {
     if (nameEnd === -1 || nameEnd >= end) return;
     if (isName(bytes, at + 1, nameEnd, errorName)) this.errorSeen = true;
     else if (lastEventNames.some((name) => isName(bytes, at + 1, nameEnd, name))) this.lastEventSeen = true;
+  }
+
+  #readError(tail: Buffer, tailStart: number, tailEnd: number): void {
+    const from = Math.max(tailStart, tailEnd - errorBytesMax);
+    if (refusal.test(tail.latin1Slice(from, tailEnd))) this.isRefusal = true;
   }
 
   #findUsage(tail: Buffer, tailStart: number, tailEnd: number): void {
