@@ -83,6 +83,7 @@ test('config: when only listeners and pools are given, every other setting has t
       keepaliveIdleMs: 4000,
       retries: { attempts: 2, on: ['connect', 'reset', '502', '503', '429'], budgetPercent: 20, budgetMin: 3 },
       ejection: { consecutiveFailures: 5, baseMs: 10_000, maxMs: 300_000, shareMaxPercent: 50 },
+      slowStartMs: 5000,
       credential: null,
       passAuthorization: false,
       tls: { verify: true, caPath: null, serverName: null },

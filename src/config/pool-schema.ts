@@ -111,13 +111,13 @@ export const ejectionShape = {
     default: 5,
     min: 1,
     max: 1000,
-    doc: 'Faults in a row that take an endpoint out of the pick: no connection, a reset, an invalid, late or truncated response, a 500, 502 or 504, a stream without JSON, or one at a tenth of the token rate of the other endpoints.',
+    doc: 'Faults in a row that take an endpoint out of the pick, altogether or for one model: no connection, a broken, late or truncated response, a 500, 502 or 504, an answer without JSON or without text, a stream that loops or comes at a tenth of the token rate of the other endpoints. health.md lists them.',
   }),
   base_ms: durationMs({
     default: '10s',
     min: '100ms',
     max: '1h',
-    doc: 'How long the first time; each further time is twice as long.',
+    doc: 'How long the first time; each further time is twice as long. Then one request at a time probes it, until one goes well.',
   }),
   max_ms: durationMs({ default: '5m', min: '100ms', max: '24h', doc: 'The longest an endpoint stays out.' }),
   share_max_percent: integer({
@@ -201,6 +201,12 @@ export const pool = section(
     }),
     retries,
     ejection,
+    slow_start_ms: durationMs({
+      default: '5s',
+      min: 0,
+      max: '1h',
+      doc: 'An endpoint that recovered, or came with a reload, begins with a tenth of its share, which grows to all in this time. 0 is at once; `consistent_hash` does so always.',
+    }),
     credential: optional(
       secret({
         doc: 'Sent to the endpoints as the dialect wants it. The `authorization` of the client is dropped unless `pass_authorization` is on.',

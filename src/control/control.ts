@@ -9,11 +9,13 @@ import type { SharedMemory } from '../shm/index.ts';
 import type { BackoffRule } from './backoff.ts';
 import { deferred } from './deferred.ts';
 import { EndpointSlots } from './endpoint-slots.ts';
-import type { SlotPlan } from './endpoint-slots.ts';
+import type { DrainingEndpoint, SlotPlan } from './endpoint-slots.ts';
 import { HealthMonitor } from './health.ts';
 import { reclaimShard } from './lost-shard.ts';
+import { modelRowsOf } from './model-rows.ts';
 import { ProbeClient } from './probe-client.ts';
 import type { ProbeTarget } from './probe-client.ts';
+import { Recall } from './recall.ts';
 import { Scraper } from './scrape.ts';
 import { patienceDefault, ShardSet } from './shard-set.ts';
 import type { Patience } from './shard-set.ts';
@@ -66,6 +68,7 @@ export class Control {
   readonly #options: ControlOptions;
   readonly #probes = new ProbeClient();
   readonly #slots: EndpointSlots;
+  readonly #recall: Recall;
   readonly #started = deferred<null>();
   readonly #stopped = deferred<boolean>();
   #phase: ControlPhase = 'starting';
@@ -92,13 +95,19 @@ export class Control {
     this.#slots = new EndpointSlots(this.fleet);
     const plan = this.#slots.plan(config);
     if (plan === null) throw new StartError('too many endpoints', ExitCode.badConfig);
-    this.#snapshot = { version: 1, config, endpointSlots: plan.endpointSlots };
+    this.#snapshot = { version: 1, config, endpointSlots: plan.endpointSlots, modelRows: modelRowsOf(config) };
     this.#fingerprint = configFingerprint(config);
     if (config.pools.some((pool) => pool.picker === 'kv_aware')) {
       log.warn('picker kv_aware goes by load alone in this version: there is no prefix index yet');
     }
-    this.health = new HealthMonitor({ fleet: this.fleet, probe: this.#probes.get, log });
+    this.health = new HealthMonitor({ fleet: this.fleet, probe: this.#probes.get, clock: this.clock, log });
     this.scraper = new Scraper({ fleet: this.fleet, probe: this.#probes.get, clock: this.clock, log });
+    this.#recall = new Recall({
+      fleet: this.fleet,
+      clock: this.clock,
+      snapshot: () => this.#snapshot,
+      onRecall: (pool, endpoint) => log.info({ pool, endpoint }, 'endpoint accepts connections again'),
+    });
     this.shards = new ShardSet({
       shardCount,
       scriptUrl: options.shardUrl,
@@ -115,6 +124,11 @@ export class Control {
       ...(options.shardBackoff === undefined ? {} : { backoff: options.shardBackoff }),
       patience: options.patience ?? patienceDefault,
     });
+  }
+
+  /** Endpoints that left the configuration and still have exchanges or connections. */
+  get draining(): DrainingEndpoint[] {
+    return this.#slots.draining;
   }
 
   get phase(): ControlPhase {
@@ -200,7 +214,14 @@ export class Control {
     if (fixed.length > 0) return { ok: false, problems: fixed.map((path) => `${path}: needs a restart to change`) };
     const plan = this.#slots.plan(loaded.config);
     if (plan === null) return refused('too many endpoints, with those that still drain after earlier reloads');
-    const next: Snapshot = { version: old.version + 1, config: loaded.config, endpointSlots: plan.endpointSlots };
+    const next: Snapshot = {
+      version: old.version + 1,
+      config: loaded.config,
+      endpointSlots: plan.endpointSlots,
+      modelRows: modelRowsOf(loaded.config, old),
+    };
+    clearReusedRows(this.fleet, old, next);
+    for (const slot of plan.addedSlots) this.fleet.health.warmUp(slot, this.clock.refresh());
     // New endpoints are checked before they are asked to serve.
     await this.health.watch(this.#targets(next));
     const refusals = await this.shards.apply(next);
@@ -237,6 +258,7 @@ export class Control {
     if (!isEnded) log.error('a shard did not end');
     this.health.stop();
     this.scraper.stop();
+    this.#recall.stop();
     if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);
     await this.#probes.close();
     this.#phase = 'stopped';
@@ -248,6 +270,17 @@ export class Control {
     return config.pools.flatMap((pool, poolIndex) =>
       pool.endpoints.map((endpoint, index) => ({ slot: endpointSlots[poolIndex]![index]!, pool, endpoint })),
     );
+  }
+}
+
+/** Where a row had another model, or none, what it says is not about the one it has now. */
+function clearReusedRows(fleet: FleetTable, old: Snapshot, next: Snapshot): void {
+  for (const [poolIndex, pool] of next.config.pools.entries()) {
+    const earlier = old.modelRows[old.config.pools.findIndex(({ name }) => name === pool.name)] ?? [];
+    for (const [row, model] of next.modelRows[poolIndex]!.entries()) {
+      if (model === '' || model === earlier[row]) continue;
+      for (const slot of next.endpointSlots[poolIndex]!) fleet.health.clearRow(slot, row);
+    }
   }
 }
 

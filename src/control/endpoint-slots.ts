@@ -14,12 +14,23 @@ export interface SlotPlan {
   readonly endpointSlots: readonly (readonly number[])[];
   /** Keys claimed by this plan, in no use before. */
   readonly added: readonly string[];
+  /** Slots of these and of `revived`: endpoints that did not serve until now. */
+  readonly addedSlots: readonly number[];
   /** Keys that were draining and are named again. */
   readonly revived: readonly string[];
 }
 
+/** One that left the configuration and is not done yet. */
+export interface DrainingEndpoint {
+  readonly slot: number;
+  readonly pool: string;
+  readonly url: string;
+}
+
 interface Entry {
   readonly slot: number;
+  readonly pool: string;
+  readonly url: string;
   isDraining: boolean;
 }
 
@@ -38,11 +49,16 @@ export class EndpointSlots {
     return count;
   }
 
+  get draining(): DrainingEndpoint[] {
+    return [...this.#entries.values()].filter(({ isDraining }) => isDraining);
+  }
+
   /** Null when the fleet table has no room: too many endpoints, with those that still drain. */
   plan(config: Config): SlotPlan | null {
     this.releaseDrained();
     const added: string[] = [];
     const revived: string[] = [];
+    const addedSlots: number[] = [];
     const endpointSlots: number[][] = [];
     for (const pool of config.pools) {
       const slots: number[] = [];
@@ -52,22 +68,24 @@ export class EndpointSlots {
         if (entry === undefined) {
           const slot = this.#fleet.claim();
           if (slot === -1) {
-            this.rollback({ endpointSlots, added, revived });
+            this.rollback({ endpointSlots, added, addedSlots, revived });
             return null;
           }
-          entry = { slot, isDraining: false };
+          entry = { slot, pool: pool.name, url: endpoint.url, isDraining: false };
           this.#entries.set(key, entry);
           added.push(key);
+          addedSlots.push(slot);
         } else if (entry.isDraining) {
           entry.isDraining = false;
           revived.push(key);
+          addedSlots.push(entry.slot);
         }
         this.#fleet.setWeight(entry.slot, endpoint.weight);
         slots.push(entry.slot);
       }
       endpointSlots.push(slots);
     }
-    return { endpointSlots, added, revived };
+    return { endpointSlots, added, addedSlots, revived };
   }
 
   /** The plan's configuration is in force: every endpoint it does not name drains. */

@@ -1,20 +1,30 @@
 import type { Config } from '../config/index.ts';
-import { EndpointState } from '../shm/index.ts';
+import { EndpointState, wholeRow } from '../shm/index.ts';
 import type { EndpointScrape, FleetTable } from '../shm/index.ts';
 import type { Snapshot } from '../shard/protocol.ts';
+import { modelHealth, wholeHealth } from './endpoint-health.ts';
+import type { HealthStatus, ModelHealthStatus } from './endpoint-health.ts';
 
-/** Endpoint states as the outside knows them: ejection, which shards decide, is one of them. */
+/**
+ * Endpoint states as the outside knows them: ejection, which shards decide, is one of them, and lasts until a probe went
+ * well. Draining is what takes no new work by the operator's will: removed, or without weight.
+ */
 export const endpointStateNames = ['healthy', 'ejected', 'unhealthy', 'draining'] as const;
 export type EndpointStateName = (typeof endpointStateNames)[number];
 
 export function endpointStateName(fleet: FleetTable, slot: number, nowMs: number): EndpointStateName {
   const state = fleet.state(slot);
-  if (state === EndpointState.draining) return 'draining';
+  if (state === EndpointState.draining || fleet.weight(slot) === 0) return 'draining';
   if (state !== EndpointState.healthy) return 'unhealthy';
-  return fleet.isEjected(slot, nowMs) ? 'ejected' : 'healthy';
+  return fleet.isEjected(slot, nowMs) || fleet.health.isDistrusted(slot, wholeRow) ? 'ejected' : 'healthy';
 }
 
-export interface EndpointStatus {
+/** Requests may be sent there, if only one to see how it fares. */
+function isAvailable(fleet: FleetTable, slot: number, nowMs: number): boolean {
+  return fleet.state(slot) === EndpointState.healthy && fleet.weight(slot) > 0 && !fleet.isEjected(slot, nowMs);
+}
+
+export interface EndpointStatus extends HealthStatus {
   readonly url: string;
   readonly state: EndpointStateName;
   readonly role: string;
@@ -29,21 +39,21 @@ export interface EndpointStatus {
   /** 0..1. */
   readonly kv_usage: number | null;
   readonly scrape_age_ms: number | null;
-  /** Null before the first token was seen. */
-  readonly ttft_ewma_ms: number | null;
+  /** What was seen of each model there. */
+  readonly models: readonly ModelHealthStatus[];
 }
 
 export function endpointStatuses(
   fleet: FleetTable,
   pool: Config['pools'][number],
   slots: readonly number[],
+  modelRows: readonly string[],
   nowMs: number,
 ): EndpointStatus[] {
   const scrape: EndpointScrape = { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 };
   return pool.endpoints.map((endpoint, index) => {
     const slot = slots[index]!;
     const isScraped = fleet.readScrape(slot, scrape);
-    const ttftMs = fleet.ttftEwmaMs(slot);
     return {
       url: endpoint.url,
       state: endpointStateName(fleet, slot, nowMs),
@@ -57,7 +67,8 @@ export function endpointStatuses(
       running: isScraped ? scrape.runningRequests : null,
       kv_usage: isScraped ? scrape.kvCacheUsageRatio : null,
       scrape_age_ms: isScraped ? Math.max(0, Math.round(nowMs - scrape.scrapedAtMs)) : null,
-      ttft_ewma_ms: ttftMs === 0 ? null : ttftMs,
+      ...wholeHealth(fleet, pool, slot, nowMs),
+      models: modelHealth(fleet, pool, slot, modelRows, nowMs),
     };
   });
 }
@@ -75,11 +86,12 @@ export interface PoolReadiness {
 export function poolReadiness(fleet: FleetTable, { config, endpointSlots }: Snapshot, nowMs: number): PoolReadiness[] {
   return config.pools.map((pool, poolIndex) => {
     const states: Partial<Record<EndpointStateName, number>> = {};
+    let available = 0;
     for (const slot of endpointSlots[poolIndex]!) {
       const state = endpointStateName(fleet, slot, nowMs);
       states[state] = (states[state] ?? 0) + 1;
+      if (isAvailable(fleet, slot, nowMs)) available++;
     }
-    const available = states.healthy ?? 0;
     return { name: pool.name, ready: available > 0, endpoints: pool.endpoints.length, available, states };
   });
 }

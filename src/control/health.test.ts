@@ -1,6 +1,7 @@
 import pino from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { parseConfig } from '../config/index.ts';
+import { Clock } from '../core/index.ts';
 import { createSharedMemory, EndpointState, FleetTable } from '../shm/index.ts';
 import { HealthMonitor } from './health.ts';
 import type { ProbeAnswer, ProbeTarget } from './probe-client.ts';
@@ -34,6 +35,7 @@ async function watchOne(pool: string, answers: (number | string)[]) {
       return Promise.resolve({ status: answer, text: '' });
     },
     log: pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) }),
+    clock: new Clock(),
     random: () => 0.5, // No jitter.
   });
   const watched = monitor.watch([target]);

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { HealthConfig, PoolConfig } from '../config/index.ts';
+import type { Clock } from '../core/index.ts';
 import { EndpointState } from '../shm/index.ts';
 import type { FleetTable } from '../shm/index.ts';
 import { deferred, within } from './deferred.ts';
@@ -22,6 +23,7 @@ import type { Probe, ProbeTarget } from './probe-client.ts';
 export interface HealthMonitorOptions {
   readonly fleet: FleetTable;
   readonly probe: Probe;
+  readonly clock: Clock;
   readonly log: Logger;
   /** 0..1, for the jitter. */
   readonly random?: () => number;
@@ -103,6 +105,8 @@ class EndpointWatch {
   #timer: NodeJS.Timeout | null = null;
   #lastFailure: string | null = null;
   #isStopped = false;
+  /** Some verdict was given before. */
+  #isKnown = false;
 
   constructor(target: ProbeTarget, options: HealthMonitorOptions) {
     const { pool } = target;
@@ -174,6 +178,9 @@ class EndpointWatch {
   #publish(failure: string | null): void {
     const { slot, pool, endpoint } = this.#target;
     const isHealthy = this.#judge.isHealthy === true;
+    // It was down: its caches are cold, and everybody else's requests would go where nobody is.
+    if (isHealthy && this.#isKnown) this.#options.fleet.health.warmUp(slot, this.#options.clock.refresh());
+    this.#isKnown = true;
     this.#options.fleet.setState(slot, isHealthy ? EndpointState.healthy : EndpointState.unhealthy);
     const fields = { pool: pool.name, endpoint: endpoint.url, ...(failure === null ? {} : { reason: failure }) };
     if (isHealthy) this.#options.log.info(fields, 'endpoint is healthy');

@@ -1,6 +1,14 @@
 import { expect, test } from 'vitest';
 import { counterCell, metrics } from '../account/metrics.ts';
-import { createSharedMemory, FleetTable, SeriesReader, SeriesWriter, SharedBudget } from '../shm/index.ts';
+import {
+  createSharedMemory,
+  Fault,
+  FleetTable,
+  otherRow,
+  SeriesReader,
+  SeriesWriter,
+  SharedBudget,
+} from '../shm/index.ts';
 import { leaseTotals } from './lease-totals.ts';
 import { reclaimShard } from './lost-shard.ts';
 
@@ -8,11 +16,15 @@ test('lost shard: when a shard died, what it held is given back, and what others
   const memory = createSharedMemory({ shardCount: 2, endpointCountMax: 2, bufferedBytesMax: 1024 * 1024 });
   const control = new FleetTable(memory, -1);
   const slot = control.claim();
+  const rule = { consecutiveFailures: 1, baseMs: 1000, maxMs: 1000 };
+  const attempt = { slot, row: otherRow, probes: 0, nowMs: 0 };
+  new FleetTable(memory, 1).health.noteFault({ ...attempt, fault: Fault.status, rule, modelCount: 1, mayEject: true });
   for (const shardIndex of [0, 1]) {
     const fleet = new FleetTable(memory, shardIndex);
     const writer = new SeriesWriter(memory, shardIndex);
     fleet.tryTakeInflight(slot, 0);
     fleet.addTokens(slot, 100);
+    fleet.health.tryTakeProbes(slot, otherRow, 2000);
     fleet.tryTakeConnection(slot, 0);
     new SharedBudget(memory, shardIndex).tryTake(2048);
     writer.add(counterCell(writer, metrics.leasesTaken, ['endpoint']), 7);
@@ -21,8 +33,10 @@ test('lost shard: when a shard died, what it held is given back, and what others
     writer.set(counterCell(writer, metrics.shardConnections, [`${shardIndex}`]), 9);
     writer.add(counterCell(writer, metrics.retries, ['p', 'connect']), 4);
   }
+  expect(control.health.isBeingProbed(slot, otherRow), 'by the shard that died').toBe(true);
   reclaimShard(memory, control, 0);
   reclaimShard(memory, control, 0);
+  expect(control.health.isBeingProbed(slot, otherRow)).toBe(false);
   expect([control.inflight(slot), control.inflightTokens(slot), control.connections(slot)]).toEqual([1, 100, 1]);
   expect(new SharedBudget(memory, -1).used()).toBe(2048);
   const series = new SeriesReader(memory).collect();

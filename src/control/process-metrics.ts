@@ -4,6 +4,7 @@ import { metrics } from '../account/metrics.ts';
 import { SharedBudget } from '../shm/index.ts';
 import type { SeriesSnapshot } from '../shm/index.ts';
 import type { Control } from './control.ts';
+import { modelHealth } from './endpoint-health.ts';
 import { endpointStateName, endpointStateNames } from './fleet-status.ts';
 import { leaseTotals } from './lease-totals.ts';
 import { packageVersion } from './version.ts';
@@ -24,7 +25,17 @@ export function renderMetrics(control: Control, series: SeriesSnapshot): string 
       add(metrics.inflightTokens, labels, fleet.inflightTokens(slot));
       const state = endpointStateName(fleet, slot, nowMs);
       for (const name of endpointStateNames) add(metrics.endpointState, [...labels, name], name === state ? 1 : 0);
+      for (const model of modelHealth(fleet, pool, slot, snapshot.modelRows[poolIndex]!, nowMs)) {
+        const modelLabels = [...labels, model.model];
+        if (model.ttft_ewma_ms !== null) add(metrics.endpointTtft, modelLabels, model.ttft_ewma_ms * 1000);
+        if (model.tokens_per_second !== null) add(metrics.endpointTokenRate, modelLabels, model.tokens_per_second);
+      }
     }
+  }
+  for (const { slot, pool, url } of control.draining) {
+    add(metrics.inflightRequests, [pool, url], fleet.inflight(slot));
+    add(metrics.inflightTokens, [pool, url], fleet.inflightTokens(slot));
+    for (const name of endpointStateNames) add(metrics.endpointState, [pool, url, name], name === 'draining' ? 1 : 0);
   }
   addPrefixRatios(series, add);
   for (const [kind, count] of Object.entries(leaseTotals(series).outstanding)) add(metrics.leasesOpen, [kind], count);

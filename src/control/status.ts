@@ -2,6 +2,9 @@ import { metrics } from '../account/metrics.ts';
 import { SharedBudget } from '../shm/index.ts';
 import type { CounterSeries, SeriesSnapshot } from '../shm/index.ts';
 import type { Control } from './control.ts';
+import { skuStatuses } from './endpoint-health.ts';
+import type { SkuStatus } from './endpoint-health.ts';
+import type { DrainingEndpoint } from './endpoint-slots.ts';
 import { endpointStatuses, poolReadiness } from './fleet-status.ts';
 import type { EndpointStatus, PoolReadiness } from './fleet-status.ts';
 import type { HealthMode } from './health.ts';
@@ -62,6 +65,13 @@ export interface Status {
   readonly listeners: readonly { readonly name: string; readonly address: string }[];
   readonly shards: readonly ShardStatus[];
   readonly pools: readonly PoolStatus[];
+  /** Endpoints that left the configuration and still have exchanges or connections. */
+  readonly draining: readonly DrainingStatus[];
+}
+
+export interface DrainingStatus extends Omit<DrainingEndpoint, 'slot'> {
+  readonly inflight: number;
+  readonly connections: number;
 }
 
 export interface ShardStatus {
@@ -81,6 +91,8 @@ export interface PoolStatus {
   readonly picker: string;
   readonly engine: string;
   readonly queued: number;
+  /** By hardware and model. */
+  readonly skus: readonly SkuStatus[];
   readonly endpoints: readonly (EndpointStatus & {
     readonly engine: string | null;
     readonly checks: HealthMode;
@@ -123,13 +135,15 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
     })),
     pools: snapshot.config.pools.map((pool, poolIndex) => {
       const slots = snapshot.endpointSlots[poolIndex]!;
+      const endpoints = endpointStatuses(fleet, pool, slots, snapshot.modelRows[poolIndex]!, nowMs);
       return {
         name: pool.name,
         ready: ready.get(pool.name) ?? false,
         picker: pool.picker,
         engine: pool.engine,
         queued: totalOf(counters, metrics.queueDepth.id, pool.name),
-        endpoints: endpointStatuses(fleet, pool, slots, nowMs).map((endpoint, index) => ({
+        skus: skuStatuses(endpoints),
+        endpoints: endpoints.map((endpoint, index) => ({
           ...endpoint,
           engine: control.scraper.engine(slots[index]!),
           checks: control.health.mode(slots[index]!),
@@ -137,6 +151,12 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
         })),
       };
     }),
+    draining: control.draining.map(({ slot, pool, url }) => ({
+      pool,
+      url,
+      inflight: fleet.inflight(slot),
+      connections: fleet.connections(slot),
+    })),
   };
 }
 

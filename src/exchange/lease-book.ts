@@ -18,6 +18,7 @@ export const Lease = {
   deadline: 6,
   logLine: 7,
   workerJob: 8,
+  probe: 9,
 } as const;
 export type Lease = (typeof Lease)[keyof typeof Lease];
 
@@ -32,6 +33,7 @@ export const leaseNames: readonly string[] = [
   'deadline',
   'log_line',
   'worker_job',
+  'probe',
 ];
 
 /** Where totals are kept: cells of the shard's series region. */

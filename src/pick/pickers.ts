@@ -3,6 +3,8 @@ import type { PickRequest, PoolView } from './pool-view.ts';
 
 /** Chooses among `view.candidates` (at least one) and returns an endpoint index. Knows no health and no limits. */
 export interface Picker {
+  /** A key has its endpoint: no other may take the request because it wants to be tried, or is still warming up. */
+  readonly keepsKeys: boolean;
   choose(view: PoolView, request: PickRequest): number;
 }
 
@@ -17,6 +19,7 @@ export interface PickerContext {
  * total. Per shard; shards start at different endpoints, so that N shards do not all begin with the first.
  */
 class RoundRobin implements Picker {
+  readonly keepsKeys = false;
   readonly #credit: number[] = [];
   readonly #start: number;
 
@@ -31,7 +34,7 @@ class RoundRobin implements Picker {
     let best = -1;
     for (let turn = 0; turn < view.count; turn++) {
       const index = view.candidates[(turn + this.#start) % view.count]!;
-      const weight = view.endpoints[index]!.weight;
+      const weight = shareOf(view, index);
       total += weight;
       const credit = (this.#credit[index]! += weight);
       if (best < 0 || credit > this.#credit[best]!) best = index;
@@ -42,6 +45,7 @@ class RoundRobin implements Picker {
 }
 
 class WeightedRandom implements Picker {
+  readonly keepsKeys = false;
   readonly #random: () => number;
 
   constructor(random: () => number) {
@@ -50,11 +54,11 @@ class WeightedRandom implements Picker {
 
   choose(view: PoolView): number {
     let total = 0;
-    for (let turn = 0; turn < view.count; turn++) total += view.endpoints[view.candidates[turn]!]!.weight;
+    for (let turn = 0; turn < view.count; turn++) total += shareOf(view, view.candidates[turn]!);
     let point = this.#random() * total;
     for (let turn = 0; turn < view.count; turn++) {
       const index = view.candidates[turn]!;
-      point -= view.endpoints[index]!.weight;
+      point -= shareOf(view, index);
       if (point < 0) return index;
     }
     return view.candidates[view.count - 1]!;
@@ -66,6 +70,7 @@ class WeightedRandom implements Picker {
  * flight per weight. With private counts N shards would pile onto the same endpoint; with shared ones they act as one.
  */
 class LeastLoad implements Picker {
+  readonly keepsKeys = false;
   readonly #random: () => number;
 
   constructor(random: () => number) {
@@ -79,8 +84,21 @@ class LeastLoad implements Picker {
     if (second >= first) second++;
     const one = view.candidates[first]!;
     const other = view.candidates[second]!;
+    // By load alone an endpoint that is just back, and has none, would get everything at once.
+    const isOneCold = this.#standsBack(view, one);
+    if (isOneCold !== this.#standsBack(view, other)) return isOneCold ? other : one;
     return load(view, one) <= load(view, other) ? one : other;
   }
+
+  #standsBack(view: PoolView, index: number): boolean {
+    const share = view.shares[index]!;
+    return share < 1 && this.#random() >= share;
+  }
+}
+
+/** The weight, as far as a slow start allows it. */
+function shareOf(view: PoolView, index: number): number {
+  return view.endpoints[index]!.weight * view.shares[index]!;
 }
 
 /** Tokens decide; requests without an estimate still count, and break ties. */
@@ -94,9 +112,12 @@ const loadBound = 1.25;
 
 /**
  * Weighted rendezvous hashing with bounded load: each key ranks the endpoints, and takes the best that is not far above
- * the mean in flight. An endpoint that comes or goes moves only its own keys.
+ * the mean in flight. An endpoint that comes or goes moves only its own keys. One
+ * that is just back has all of them at once: with a share that grows they would move twice.
  */
 class ConsistentHash implements Picker {
+  readonly keepsKeys = true;
+
   choose(view: PoolView, request: PickRequest): number {
     let inflight = 1;
     for (let turn = 0; turn < view.count; turn++)

@@ -1,4 +1,4 @@
-import type { FleetTable } from '../shm/index.ts';
+import { EndpointState, type FleetTable, Probe } from '../shm/index.ts';
 import { hashText } from './hash.ts';
 
 /** One endpoint as the pickers see it. */
@@ -15,6 +15,18 @@ export interface PickRequest {
   readonly hashKey: number;
   /** Bit set of endpoint indexes that already failed for this request (the first 32; later ones are not remembered). */
   readonly triedSet: number;
+  /** Row of the health table: endpoints are judged for each model. */
+  readonly modelRow: number;
+  /** Whether it may try an endpoint that has just been out while others are well: only what could be sent again. */
+  readonly mayProbe: boolean;
+}
+
+/** What a pool wants of its picks. */
+export interface PickRule {
+  /** Most exchanges in flight per endpoint over all shards; 0 = unlimited. */
+  readonly inflightMax: number;
+  /** How long the share of an endpoint that is new or back takes to grow to all; 0 = no time. */
+  readonly slowStartMs: number;
 }
 
 /**
@@ -25,32 +37,85 @@ export class PoolView {
   readonly endpoints: readonly PickEndpoint[];
   readonly hashes: readonly number[];
   readonly fleet: FleetTable;
-  /** Most exchanges in flight per endpoint over all shards; 0 = unlimited. */
-  readonly inflightMax: number;
+  readonly #rule: PickRule;
   /** Indexes that passed the screens; the first `count` are valid. */
   readonly candidates: Int32Array;
   count = 0;
-  /** Endpoints that were left out only because they are full. */
+  /** Indexes of endpoints that would pass, but are on probation: one attempt at a time. */
+  readonly probations: Int32Array;
+  probationCount = 0;
+  /** Endpoints that were left out only because they are full, or somebody probes them already. */
   fullCount = 0;
+  /** By endpoint: the part of its weight it may have for now, 0.1 .. 1. Valid for candidates. */
+  readonly shares: Float64Array;
+  /** Bit set of `Probe`: what the attempt at the endpoint picked last is the probe of. Taken with its place. */
+  probes: number = Probe.none;
 
-  constructor(endpoints: readonly PickEndpoint[], fleet: FleetTable, inflightMax: number) {
+  constructor(endpoints: readonly PickEndpoint[], fleet: FleetTable, rule: PickRule) {
     this.endpoints = endpoints;
     this.hashes = endpoints.map((endpoint) => hashText(endpoint.url));
     this.fleet = fleet;
-    this.inflightMax = inflightMax;
+    this.#rule = rule;
     this.candidates = new Int32Array(endpoints.length);
+    this.probations = new Int32Array(endpoints.length);
+    this.shares = new Float64Array(endpoints.length).fill(1);
   }
 
-  /** Screens: healthy, not ejected, weighted, not tried before, below its limit. */
+  /** Screens: healthy, not out for its answers, weighted, not tried before, below its limit. */
   screen(request: PickRequest, nowMs: number): void {
+    const { fleet } = this;
+    const { inflightMax, slowStartMs } = this.#rule;
+    const { modelRow } = request;
     this.count = 0;
+    this.probationCount = 0;
     this.fullCount = 0;
     for (let index = 0; index < this.endpoints.length; index++) {
-      const endpoint = this.endpoints[index]!;
-      if (endpoint.weight <= 0 || !this.fleet.isPickable(endpoint.slot, nowMs)) continue;
+      const { slot, weight } = this.endpoints[index]!;
+      if (weight <= 0 || fleet.state(slot) !== EndpointState.healthy) continue;
+      if (fleet.health.isOut(slot, modelRow, nowMs)) continue;
       if (index < 32 && (request.triedSet & (1 << index)) !== 0) continue;
-      if (this.inflightMax > 0 && this.fleet.inflight(endpoint.slot) >= this.inflightMax) this.fullCount++;
-      else this.candidates[this.count++] = index;
+      if (inflightMax > 0 && fleet.inflight(slot) >= inflightMax) this.fullCount++;
+      else if (!fleet.health.isDistrusted(slot, modelRow)) {
+        this.shares[index] = fleet.health.share(slot, modelRow, nowMs, slowStartMs);
+        this.candidates[this.count++] = index;
+      } else if (fleet.health.isBeingProbed(slot, modelRow)) this.fullCount++;
+      else this.probations[this.probationCount++] = index;
     }
+  }
+
+  /** Endpoints on probation are candidates like any other. */
+  admitProbations(): void {
+    for (let turn = 0; turn < this.probationCount; turn++) {
+      const index = this.probations[turn]!;
+      this.shares[index] = 1;
+      this.candidates[this.count++] = index;
+    }
+    this.probationCount = 0;
+  }
+
+  /** Takes the endpoint's place, over all shards at once, and its probe if there is one to be made. False: another was faster. */
+  tryTake(index: number, request: PickRequest, nowMs: number): boolean {
+    const { slot } = this.endpoints[index]!;
+    this.probes = Probe.none;
+    if (this.fleet.tryTakeInflight(slot, this.#rule.inflightMax)) {
+      const probes = this.fleet.health.tryTakeProbes(slot, request.modelRow, nowMs);
+      if (probes >= 0) {
+        this.probes = probes;
+        return true;
+      }
+      this.fleet.giveInflight(slot);
+    }
+    this.fullCount++;
+    return false;
+  }
+
+  /** The candidate is none any more. */
+  drop(index: number): void {
+    let kept = 0;
+    for (let turn = 0; turn < this.count; turn++) {
+      const candidate = this.candidates[turn]!;
+      if (candidate !== index) this.candidates[kept++] = candidate;
+    }
+    this.count = kept;
   }
 }

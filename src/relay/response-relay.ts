@@ -46,6 +46,8 @@ export class ResponseRelay {
   #totalBytes = 0;
   #sentBytes = 0;
   #isBlocked = false;
+  /** The client could not keep up at some time, so the endpoint had to wait for it. */
+  wasBlocked = false;
   #closes = false;
   #tailIsOn = false;
   /** Bytes the client has not taken, of a response with a known length. */
@@ -80,6 +82,7 @@ export class ResponseRelay {
     this.#totalBytes = 0;
     this.#sentBytes = 0;
     this.#isBlocked = false;
+    this.wasBlocked = false;
     this.#closes = false;
     this.#tailIsOn = false;
     this.#remainder = null;
@@ -302,6 +305,7 @@ export class ResponseRelay {
   #block(): void {
     if (this.#isBlocked) return;
     this.#isBlocked = true;
+    this.wasBlocked = true;
     this.#source?.pause();
   }
 

@@ -1,6 +1,7 @@
 import { type CloseCode, closeReasons, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { Answer, FilterChain } from '../filters/index.ts';
 import { errorReply, type Reply, writeReply } from '../relay/index.ts';
+import { Probe } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { ShardState } from './shard-state.ts';
 
@@ -83,6 +84,7 @@ export class Closer {
       this.leaveQueue(exchange);
     }
     if (!leases.holds(exchange, Lease.endpoint)) return;
+    this.giveProbe(exchange);
     const { slot } = exchange.pool!.endpoints[exchange.endpointIndex]!;
     if (leases.holds(exchange, Lease.tokens)) {
       fleet.addTokens(slot, -exchange.reservedTokens);
@@ -90,6 +92,17 @@ export class Closer {
     }
     fleet.giveInflight(slot);
     leases.give(exchange, Lease.endpoint);
+    this.onPlaceFree();
+  }
+
+  /** The attempt is over, or has gone well enough: another may probe what is still on probation. */
+  giveProbe(exchange: GatewayExchange): void {
+    const { leases, fleet } = this.#state.parts;
+    if (!leases.holds(exchange, Lease.probe)) return;
+    const { slot } = exchange.pool!.endpoints[exchange.endpointIndex]!;
+    fleet.health.giveProbes(slot, exchange.modelRow, exchange.probes);
+    exchange.probes = Probe.none;
+    leases.give(exchange, Lease.probe);
     this.onPlaceFree();
   }
 

@@ -1,23 +1,17 @@
-import { counterCell, estimatePromptTokens, metrics } from '../account/index.ts';
+import { counterCell, metrics } from '../account/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import { BodyKind, type ResponseParser } from '../http/index.ts';
-import { allFull, hashText, pickEndpoint } from '../pick/index.ts';
+import { allFull, pickEndpoint } from '../pick/index.ts';
 import { isStreamWhole, modelSplice, splicedBytes } from '../relay/index.ts';
 import { firstTarget, type Route } from '../route/index.ts';
-import type { SeriesWriter } from '../shm/index.ts';
+import { Fault, Probe, type SeriesWriter } from '../shm/index.ts';
 import { type UpstreamFailure, writeRequestHead } from '../upstream/index.ts';
+import { hashKeyOf, hasUntried, isRepeatable, tokensToReserve } from './attempt-facts.ts';
 import type { Closer } from './closer.ts';
 import type { GatewayExchange, UpstreamEvents } from './gateway-exchange.ts';
 import type { PassiveHealth } from './passive-health.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
-
-/** Reserved on an endpoint for an answer whose length the client did not bound. */
-const completionTokensAssumed = 256;
-/** A client may ask for a huge bound it never uses; more than this is not reserved. */
-const completionTokensReservedMax = 4096;
-
-const idempotentMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
 /**
  * From a route to a running response: targets in order, an endpoint of each, an attempt on it, and another attempt when
@@ -91,7 +85,7 @@ export class Dispatcher implements UpstreamEvents {
   /** @hot per chunk. */
   onUpstreamBody(exchange: GatewayExchange, bytes: Buffer, start: number, end: number): void {
     if (exchange.isDownstreamOver) return;
-    const { clock, accountant, fleet } = this.#state.parts;
+    const { clock, accountant } = this.#state.parts;
     const nowMs = clock.refresh();
     const relay = exchange.responseRelay;
     exchange.responseDeadlineMs = nowMs + exchange.runtime!.config.timeouts.streamIdleMs;
@@ -104,8 +98,8 @@ export class Dispatcher implements UpstreamEvents {
     relay.push(bytes, start, end);
     if (exchange.response.state === Half.head) {
       exchange.response.become(Half.body);
-      const ttftMs = accountant.noteFirstByte(exchange, nowMs);
-      fleet.noteTtft(exchange.pool!.endpoints[exchange.endpointIndex]!.slot, ttftMs);
+      accountant.noteFirstByte(exchange, nowMs);
+      this.#health.noteFirstPiece(exchange, bytes, start, end);
       this.#endReplay(exchange);
     } else if (exchange.isEventStream && relay.tap.eventCount !== eventsBefore) {
       accountant.noteEvents(exchange, nowMs);
@@ -118,14 +112,15 @@ export class Dispatcher implements UpstreamEvents {
     if (exchange.response.isOpen) exchange.response.become(Half.done);
     const relay = exchange.responseRelay;
     if (exchange.isEventStream) this.#finishStream(exchange);
-    if (exchange.facts.api !== Api.other) accountant.noteUsage(exchange, relay.readUsage(), relay.tap.eventCount);
+    const usage = exchange.facts.api === Api.other ? null : relay.readUsage();
+    if (exchange.facts.api !== Api.other) accountant.noteUsage(exchange, usage, relay.tap.eventCount);
     if (!isStreamWhole(exchange, relay.tap, exchange.pool!.promisesDone)) {
       const message = 'The upstream ended its stream early.';
-      this.#health.noteFault(exchange, 'truncated', '');
+      this.#health.noteFault(exchange, Fault.truncated, '');
       this.#closer.fail(exchange, exchange.isCommitted ? 'stream_truncated' : 'upstream_invalid', message);
       return;
     }
-    this.#health.noteAnswer(exchange);
+    this.#health.noteAnswer(exchange, usage);
     this.#closer.releaseUpstream(exchange);
     if (relay.end()) this.#closer.close(exchange, 'done');
     else exchange.responseDeadlineMs = noDeadline; // The client still takes bytes; the library cuts one that stopped.
@@ -147,7 +142,7 @@ export class Dispatcher implements UpstreamEvents {
     const cause = failure === 'connect' ? 'connect' : 'reset';
     // A kept-alive connection may end just as it is used again; that says nothing about the endpoint.
     const blamesEndpoint = !(failure === 'reset' && wasReused);
-    if (blamesEndpoint) this.#health.noteFault(exchange, failure, detail);
+    if (blamesEndpoint) this.#health.noteFailure(exchange, failure, detail);
     if (
       failure !== 'invalid' &&
       exchange.pool!.retryCauses.has(cause) &&
@@ -202,6 +197,8 @@ export class Dispatcher implements UpstreamEvents {
     exchange.poolName = pool.config.name;
     exchange.poolAttempts = 0;
     exchange.triedSet = 0;
+    exchange.modelRow = pool.rowOf(exchange.modelLabel);
+    exchange.mayProbe = isRepeatable(exchange);
     exchange.hashKey = pool.config.picker === 'consistent_hash' ? hashKeyOf(exchange, pool) : 0;
   }
 
@@ -244,6 +241,7 @@ export class Dispatcher implements UpstreamEvents {
     const endpoint = pool.endpoints[index]!;
     const connection = endpoint.acquire(exchange);
     if (connection === null) {
+      fleet.health.giveProbes(endpoint.slot, exchange.modelRow, pool.view.probes);
       fleet.giveInflight(endpoint.slot);
       return 0;
     }
@@ -251,6 +249,8 @@ export class Dispatcher implements UpstreamEvents {
       this.#closer.leaveQueue(exchange);
     }
     leases.take(exchange, Lease.endpoint);
+    exchange.beginAttempt(pool.view.probes);
+    if (exchange.probes !== Probe.none) leases.take(exchange, Lease.probe);
     leases.take(exchange, Lease.connection);
     leases.take(exchange, Lease.tokens);
     exchange.reservedTokens = tokensToReserve(exchange);
@@ -302,7 +302,7 @@ export class Dispatcher implements UpstreamEvents {
   /** Whether the request may be sent again, and there is somebody left to send it to within the pool's bounds. */
   #mayRetry(exchange: GatewayExchange, cause: string, blamesEndpoint: boolean): boolean {
     if (exchange.isCommitted || exchange.isDownstreamOver) return false;
-    if (cause === 'reset' && !exchange.facts.isRepeatable && !idempotentMethods.has(exchange.head.method)) return false;
+    if (cause === 'reset' && !isRepeatable(exchange)) return false;
     const { targets } = exchange.route!;
     const isLastTarget = (exchange.triedTargets | (1 << exchange.targetIndex)) === (1 << targets.length) - 1;
     const pool = exchange.pool!;
@@ -368,31 +368,4 @@ export class Dispatcher implements UpstreamEvents {
       this.offerPlaces();
     });
   }
-}
-
-function hasUntried(exchange: GatewayExchange, pool: PoolRuntime): boolean {
-  return pool.endpoints.some(
-    (_, index) => index !== exchange.endpointIndex && (index >= 32 || (exchange.triedSet & (1 << index)) === 0),
-  );
-}
-
-function tokensToReserve(exchange: GatewayExchange): number {
-  const { head, body, facts } = exchange;
-  const promptTokens = estimatePromptTokens(Math.max(head.contentLength, body.receivedBytes));
-  const asked = facts.completionTokensMax;
-  return promptTokens + (asked < 0 ? completionTokensAssumed : Math.min(asked, completionTokensReservedMax));
-}
-
-/** The first of the pool's sources that the request has; requests with none of them share a key per path. */
-function hashKeyOf(exchange: GatewayExchange, pool: PoolRuntime): number {
-  for (const source of pool.config.hashOn) {
-    const value =
-      source.source === 'header'
-        ? exchange.head.get(source.name)
-        : source.name === 'user'
-          ? exchange.facts.user
-          : exchange.facts.model;
-    if (value !== null && value !== '') return hashText(value);
-  }
-  return hashText(exchange.head.path);
 }

@@ -4,7 +4,7 @@ import type { DownstreamHooks } from '../listener/index.ts';
 import type { PickRequest } from '../pick/index.ts';
 import { type JoinBuffer, type Reply, RequestRelay, ResponseRelay } from '../relay/index.ts';
 import type { Route } from '../route/index.ts';
-import type { SlabPool } from '../shm/index.ts';
+import { otherRow, Probe, type SlabPool } from '../shm/index.ts';
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from '../upstream/index.ts';
 import type { CloseCode } from '../exchange/index.ts';
 import type { BodyReading } from './body-jobs.ts';
@@ -73,6 +73,21 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
   /** PickRequest. */
   hashKey = 0;
   queuedSinceMs = 0;
+  /** PickRequest: the model's row of the health table, in the present pool. */
+  modelRow: number = otherRow;
+  /** PickRequest. */
+  mayProbe = false;
+
+  // The present attempt.
+  /** Bit set of `Probe`: what it is the probe of. Held as a lease. */
+  probes: number = Probe.none;
+  /** The endpoint has been judged by it; what follows is its consequence. */
+  isJudged = false;
+  isPaceNoted = false;
+  /** When its first text was noticed, and which event that was; 0 = not yet. */
+  textSinceMs = 0;
+  textSinceEvent = 0;
+
   /** Why the last attempt was given up: connect, reset or a status; '' before any was. */
   retryCause = '';
 
@@ -111,10 +126,22 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     this.triedSet = 0;
     this.hashKey = 0;
     this.queuedSinceMs = 0;
+    this.modelRow = otherRow;
+    this.mayProbe = false;
+    this.beginAttempt(Probe.none);
     this.retryCause = '';
     this.pendingReply = null;
     this.pendingCode = 'done';
     this.detail = '';
+  }
+
+  /** What was seen of an earlier attempt says nothing about this one. */
+  beginAttempt(probes: number): void {
+    this.probes = probes;
+    this.isJudged = false;
+    this.isPaceNoted = false;
+    this.textSinceMs = 0;
+    this.textSinceEvent = 0;
   }
 
   // UpstreamUser.

@@ -1,114 +1,206 @@
-import { Api } from '../exchange/index.ts';
-import { type ResponseParser, retryAfterMs } from '../http/index.ts';
+import { counterCell, metrics } from '../account/index.ts';
+import { Half } from '../exchange/index.ts';
+import { type ResponseParser, retryAfterMs, type TokenUsage } from '../http/index.ts';
+import { Fault, faultNames, Probe, type SeriesWriter, wholeRow } from '../shm/index.ts';
+import type { UpstreamFailure } from '../upstream/index.ts';
+import { answerFault, type Pace, paceOf, streamFault, textlessFault } from './answer-judge.ts';
+import type { Closer } from './closer.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardParts } from './shard-state.ts';
-
-/** What an endpoint did wrong. */
-export type Fault = 'connect' | 'reset' | 'invalid' | 'late' | 'truncated' | 'status' | 'slow' | 'garbage';
 
 /** Refusals for lack of room are no fault: taking an endpoint out because it is busy makes the others busier. */
 const faultyStatuses: ReadonlySet<number> = new Set([500, 502, 504]);
 const coolingStatuses: ReadonlySet<number> = new Set([429, 503]);
 
-/** Streams of which every event is JSON. */
-const streamsOfJson: ReadonlySet<Api> = new Set([Api.chatCompletions, Api.completions, Api.messages, Api.responses]);
-
-/** Too few events say nothing about a pace. */
-const pacedEventsMin = 16;
-const slowFactor = 10;
-/** Faster than this it is no pace but an answer that something in between has held back. */
-const paceMsMin = 1;
-/** Engines of different speed are told apart below this too, but nobody waits for the slower one. */
-const slowGapMsMin = 20;
+/** A stream under way has shown its pace by then, if it is to be known within seconds. */
+const paceSeenMs = 2000;
+/** A probe that streams well for so many events has gone well: the others need not wait for its end. */
+const provenEventsMin = 32;
+/** An endpoint that cannot be connected to is called back when it can be (control's recall), whatever its period says. */
+const recalledSeconds = 5;
 
 /**
  * Judges endpoints by what exchanges saw of them. Faults in a row, of any kind and seen by any shard, take an endpoint out
- * of the pick (`pools[].ejection`); one good answer ends the row.
+ * of the pick (`pools[].ejection`), altogether or for one model; one good answer ends the row. docs/health.md has the kinds
+ * of faults and the states. An attempt has one verdict, the first.
  *
  * A request that kills whatever serves it must not empty a pool: unless it cannot even be connected to, an endpoint stays
  * when so many of its pool are out already that `share_max_percent` is reached.
  */
 export class PassiveHealth {
   readonly #parts: Pick<ShardParts, 'fleet' | 'clock' | 'log'>;
+  readonly #closer: Pick<Closer, 'giveProbe'>;
+  readonly #series: SeriesWriter;
 
-  constructor(parts: Pick<ShardParts, 'fleet' | 'clock' | 'log'>) {
+  constructor(
+    parts: Pick<ShardParts, 'fleet' | 'clock' | 'log'>,
+    closer: Pick<Closer, 'giveProbe'>,
+    series: SeriesWriter,
+  ) {
     this.#parts = parts;
+    this.#closer = closer;
+    this.#series = series;
   }
 
   /** A response head, whether it is relayed or another attempt follows. */
   noteHead(exchange: GatewayExchange, response: ResponseParser): void {
     const { status } = response;
-    if (faultyStatuses.has(status)) this.noteFault(exchange, 'status', String(status));
-    else if (coolingStatuses.has(status)) this.#coolDown(exchange, response.header('retry-after'));
+    if (faultyStatuses.has(status)) this.noteFault(exchange, Fault.status, String(status));
+    else if (coolingStatuses.has(status)) this.#coolDown(exchange, status, response.header('retry-after'));
+  }
+
+  /** The first piece of a response body. */
+  noteFirstPiece(exchange: GatewayExchange, bytes: Buffer, start: number, end: number): void {
+    const { fleet, clock } = this.#parts;
+    if (exchange.isEventStream) {
+      fleet.health.noteTtft(slotOf(exchange), exchange.modelRow, clock.nowMs - exchange.dispatchedMs);
+      return;
+    }
+    const fault = answerFault(exchange, bytes, start, end);
+    if (fault !== Fault.none) this.noteFault(exchange, fault, 'the answer is no JSON');
+  }
+
+  /** Called now and then while a response streams: what is plain already need not wait for its end. */
+  watch(exchange: GatewayExchange, nowMs: number): void {
+    if (exchange.isJudged || !exchange.isEventStream) return;
+    const { eventCount, text } = exchange.responseRelay.tap;
+    let fault = streamFault(exchange, false);
+    if (fault !== Fault.none || text.textCount === 0) {
+      // There is no text whose pace could be seen.
+    } else if (exchange.textSinceMs === 0) {
+      exchange.textSinceMs = nowMs;
+      exchange.textSinceEvent = eventCount;
+    } else if (!exchange.isPaceNoted && nowMs - exchange.textSinceMs >= paceSeenMs) {
+      exchange.isPaceNoted = true;
+      const pace = paceOf(exchange, nowMs, false);
+      if (pace !== null) fault = this.#paceFault(exchange, pace);
+    }
+    if (fault !== Fault.none) this.noteFault(exchange, fault, 'seen while it streamed');
+    else if (exchange.probes !== Probe.none && text.textCount >= provenEventsMin) this.#trust(exchange);
   }
 
   /** A complete response was relayed. What is wrong with the request is no fault of the endpoint. */
-  noteAnswer(exchange: GatewayExchange): void {
-    if (exchange.responseHead.status >= 500) return;
-    const fault = exchange.isEventStream && exchange.responseHead.status === 200 ? this.#streamFault(exchange) : null;
-    if (fault === null) this.#parts.fleet.noteSuccess(slotOf(exchange));
-    else this.noteFault(exchange, fault, '');
-  }
-
-  /** A stream that looks like success may be none: no JSON in it, or tokens at a tenth of the pace of the others. */
-  #streamFault(exchange: GatewayExchange): Fault | null {
-    const { tap } = exchange.responseRelay;
-    if (streamsOfJson.has(exchange.facts.api) && tap.oddCount * 2 > tap.eventCount) return 'garbage';
-    if (tap.eventCount < pacedEventsMin) return null;
-    const { fleet } = this.#parts;
-    const gapMs = (exchange.lastEventMs - exchange.firstByteMs) / (tap.eventCount - 1);
-    fleet.noteTokenGap(slotOf(exchange), gapMs);
-    const usualMs = this.#gapOfOthers(exchange);
-    return usualMs >= paceMsMin && gapMs > usualMs * slowFactor && gapMs > slowGapMsMin ? 'slow' : null;
-  }
-
-  /** Median over the other endpoints of the pool; 0 when none of them has streamed. */
-  #gapOfOthers(exchange: GatewayExchange): number {
-    const own = slotOf(exchange);
-    const gaps: number[] = [];
-    for (const { slot } of exchange.pool!.endpoints) {
-      const gapMs = slot === own ? 0 : this.#parts.fleet.tokenGapMs(slot);
-      if (gapMs > 0) gaps.push(gapMs);
+  noteAnswer(exchange: GatewayExchange, usage: TokenUsage | null): void {
+    const { status } = exchange.responseHead;
+    if (exchange.isJudged || status >= 500) return;
+    const isRefused = status === 429 || (exchange.isEventStream && exchange.responseRelay.tap.isRefusal);
+    if (isRefused) return; // It says nothing of the answers that are to be had.
+    let fault: Fault = status === 200 ? textlessFault(exchange, usage) : Fault.none;
+    let isPaceKnown = !exchange.isEventStream;
+    if (exchange.isEventStream && status === 200) {
+      if (fault === Fault.none) fault = streamFault(exchange, true);
+      const pace = fault === Fault.none ? paceOf(exchange, exchange.lastEventMs, true) : null;
+      if (pace !== null) {
+        isPaceKnown = true;
+        fault = this.#paceFault(exchange, pace);
+      }
     }
-    return gaps.sort((a, b) => a - b)[gaps.length >> 1] ?? 0;
+    if (fault !== Fault.none) {
+      this.noteFault(exchange, fault, '');
+      return;
+    }
+    exchange.isJudged = true;
+    const { fleet, clock } = this.#parts;
+    const { modelRow, probes } = exchange;
+    fleet.health.noteAnswer({ slot: slotOf(exchange), row: modelRow, probes, nowMs: clock.nowMs }, isPaceKnown);
+  }
+
+  /** The connection failed before the response was complete. */
+  noteFailure(exchange: GatewayExchange, failure: Exclude<UpstreamFailure, 'stale'>, detail: string): void {
+    const isBegun = exchange.response.state !== Half.idle;
+    this.noteFault(exchange, isBegun ? Fault.broken : Fault[failure], detail);
   }
 
   /** `detail`: for the log. */
   noteFault(exchange: GatewayExchange, fault: Fault, detail: string): void {
+    if (exchange.isJudged) return;
+    exchange.isJudged = true;
     const { fleet, clock, log } = this.#parts;
+    const { modelRow, probes, modelLabel, poolName, endpointUrl } = exchange;
     const pool = exchange.pool!;
-    if (fault !== 'connect' && this.#isShareOut(pool)) return;
-    if (!fleet.noteFailure(slotOf(exchange), clock.nowMs, pool.config.ejection)) return;
-    log('warn', { endpoint: exchange.endpointUrl, pool: exchange.poolName, fault, detail }, 'endpoint ejected');
+    const slot = slotOf(exchange);
+    const name = faultNames[fault]!;
+    const labels = [poolName, endpointUrl, modelLabel, name] as const;
+    this.#series.add(counterCell(this.#series, metrics.endpointFaults, labels), 1);
+    const ejected = fleet.health.noteFault({
+      slot,
+      row: modelRow,
+      probes,
+      nowMs: clock.nowMs,
+      fault,
+      rule: pool.config.ejection,
+      modelCount: pool.modelCount,
+      mayEject: fault === Fault.connect || !this.#isShareOut(pool, slot, modelRow),
+    });
+    if (ejected === Probe.none) return;
+    this.#series.add(counterCell(this.#series, metrics.ejections, labels), 1);
+    const isWhole = (ejected & Probe.whole) !== 0;
+    const outMs = fleet.health.outForMs(slot, modelRow, clock.nowMs);
+    const fields = { endpoint: endpointUrl, pool: poolName, model: isWhole ? null : modelLabel, fault: name, detail };
+    log('warn', { ...fields, out_ms: Math.round(outMs) }, 'endpoint ejected');
   }
 
   /** Seconds until the first endpoint that is out of the route's pools is back; 0 when none is out. */
   secondsUntilBack(exchange: GatewayExchange): number {
     const { clock, fleet } = this.#parts;
-    let leastMs = Number.POSITIVE_INFINITY;
+    let least = Number.POSITIVE_INFINITY;
     for (const { poolIndex } of exchange.route!.targets) {
-      for (const { slot } of exchange.runtime!.pools[poolIndex]!.endpoints) {
-        const outMs = fleet.ejectedForMs(slot, clock.nowMs);
-        if (outMs > 0 && outMs < leastMs) leastMs = outMs;
+      const pool = exchange.runtime!.pools[poolIndex]!;
+      for (const { slot } of pool.endpoints) {
+        const outMs = fleet.health.outForMs(slot, pool.rowOf(exchange.modelLabel), clock.nowMs);
+        if (outMs === 0) continue;
+        const seconds = Math.ceil(outMs / 1000);
+        least = Math.min(
+          least,
+          fleet.health.reason(slot) === Fault.connect ? Math.min(seconds, recalledSeconds) : seconds,
+        );
       }
     }
-    return leastMs === Number.POSITIVE_INFINITY ? 0 : Math.ceil(leastMs / 1000);
+    return least === Number.POSITIVE_INFINITY ? 0 : least;
   }
 
-  /** An endpoint that says when to come back is left alone until then, by all shards. */
-  #coolDown(exchange: GatewayExchange, retryAfter: string | null): void {
+  /** An endpoint that says when to come back is left alone until then, by all shards. Rates are limited by model. */
+  #coolDown(exchange: GatewayExchange, status: number, retryAfter: string | null): void {
     const waitMs = retryAfterMs(retryAfter, Date.now());
     if (waitMs === 0) return;
     const { fleet, clock } = this.#parts;
-    fleet.coolDown(slotOf(exchange), clock.nowMs, Math.min(waitMs, exchange.pool!.config.ejection.maxMs));
+    const pool = exchange.pool!;
+    const row = status === 429 && pool.modelCount > 1 ? exchange.modelRow : wholeRow;
+    fleet.health.coolDown(slotOf(exchange), row, clock.nowMs, Math.min(waitMs, pool.config.ejection.maxMs));
+  }
+
+  /** Blends the pace in and compares it with the other endpoints of the pool that run on the same hardware. */
+  #paceFault(exchange: GatewayExchange, pace: Pace): Fault {
+    const { health } = this.#parts.fleet;
+    health.noteTokenGap(slotOf(exchange), exchange.modelRow, pace.gapMs);
+    return pace.isSlow(this.#gapOfOthers(exchange)) ? Fault.slow : Fault.none;
+  }
+
+  /** Median over the other endpoints of the pool with the same `sku`; 0 when none of them has streamed. */
+  #gapOfOthers(exchange: GatewayExchange): number {
+    const { endpoints, config } = exchange.pool!;
+    const own = exchange.endpointIndex;
+    const gaps: number[] = [];
+    for (let index = 0; index < endpoints.length; index++) {
+      if (index === own || config.endpoints[index]!.sku !== config.endpoints[own]!.sku) continue;
+      const gapMs = this.#parts.fleet.health.tokenGapMs(endpoints[index]!.slot, exchange.modelRow);
+      if (gapMs > 0) gaps.push(gapMs);
+    }
+    return gaps.sort((a, b) => a - b)[gaps.length >> 1] ?? 0;
+  }
+
+  /** The probe has gone well enough, and its exchange goes on as any other. */
+  #trust(exchange: GatewayExchange): void {
+    this.#parts.fleet.health.noteProven(slotOf(exchange), exchange.modelRow, exchange.probes, this.#parts.clock.nowMs);
+    this.#closer.giveProbe(exchange);
   }
 
   /** Whether one more would be beyond the share of endpoints that may be out. */
-  #isShareOut(pool: PoolRuntime): boolean {
+  #isShareOut(pool: PoolRuntime, own: number, row: number): boolean {
     const { fleet, clock } = this.#parts;
     let outCount = 1;
-    for (const { slot } of pool.endpoints) if (fleet.isEjected(slot, clock.nowMs)) outCount++;
+    for (const { slot } of pool.endpoints) if (slot !== own && fleet.health.isOut(slot, row, clock.nowMs)) outCount++;
     return outCount * 100 > pool.endpoints.length * pool.config.ejection.shareMaxPercent;
   }
 }

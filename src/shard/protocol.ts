@@ -12,6 +12,8 @@ export interface Snapshot {
   readonly config: Config;
   /** endpointSlots[poolIndex][endpointIndex] is the endpoint's slot in the fleet table. */
   readonly endpointSlots: readonly (readonly number[])[];
+  /** modelRows[poolIndex][row] is the configured model judged there, '' where none is: rows of the health table. */
+  readonly modelRows: readonly (readonly string[])[];
 }
 
 export interface ShardInit {

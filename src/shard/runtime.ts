@@ -3,6 +3,7 @@ import type { Config, EndpointConfig, PoolConfig } from '../config/index.ts';
 import { compileChain, type FilterChain, type FilterContext } from '../filters/index.ts';
 import { makePicker, type Picker, type PickerContext, PoolView } from '../pick/index.ts';
 import { RouteTable } from '../route/index.ts';
+import { otherRow } from '../shm/index.ts';
 import {
   credentialLines,
   type EndpointAddress,
@@ -27,6 +28,10 @@ export interface PoolRuntime {
   readonly promisesDone: boolean;
   readonly retryBudget: RetryBudget;
   readonly waitingRoom: WaitingRoom;
+  /** Models its endpoints are judged for, apart from one another. */
+  readonly modelCount: number;
+  /** Row of the health table for a model, by its name in the configuration. */
+  readonly rowOf: (modelLabel: string) => number;
   /** True when picking needs a field of the body. */
   readonly hashesBody: boolean;
 }
@@ -82,10 +87,14 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
         settingsOf(pool, endpoint, () => context.noteStrayBytes(pool.name)),
       ),
     );
+    const rows = rowsByModel(snapshot.modelRows[poolIndex]!);
     const pickable = pool.endpoints.map(({ url, weight }, index) => ({ url, weight, slot: slots[index]! }));
     return {
       config: pool,
-      view: new PoolView(pickable, context.registry.fleet, pool.inflightMax),
+      view: new PoolView(pickable, context.registry.fleet, {
+        inflightMax: pool.inflightMax,
+        slowStartMs: pool.slowStartMs,
+      }),
       picker: makePicker(pool.picker, context.picker),
       endpoints,
       retryCauses: new Set(pool.retries.on),
@@ -94,12 +103,19 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
         percent: pool.retries.budgetPercent,
         countMin: pool.retries.budgetMin,
       }),
+      modelCount: rows.size + (config.defaultPool === pool.name ? 1 : 0),
+      rowOf: (modelLabel) => rows.get(modelLabel) ?? otherRow,
       waitingRoom: context.waitingRoom(pool.name, pool.queue.requestsMax),
       hashesBody: pool.picker === 'consistent_hash' && pool.hashOn.some((source) => source.source === 'body'),
     };
   });
   context.registry.retireExcept(new Set(pools.flatMap((pool) => pool.endpoints)));
   return { version: snapshot.version, config, routes: new RouteTable(config), pools, chains };
+}
+
+function rowsByModel(models: readonly string[]): ReadonlyMap<string, number> {
+  const named = models.map((model, row) => [model, row] as const).filter(([model]) => model !== '');
+  return new Map(named);
 }
 
 function addressOf(pool: PoolConfig, endpoint: EndpointConfig, ca: string | null): EndpointAddress {

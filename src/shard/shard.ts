@@ -157,7 +157,7 @@ export class Shard {
     };
     this.state = new ShardState(made.parts, made.runtime, makeExchange);
     this.#closer = new Closer(this.state);
-    const health = new PassiveHealth(made.parts);
+    const health = new PassiveHealth(made.parts, this.#closer, series);
     const dispatcher = new Dispatcher(this.state, this.#closer, health, series);
     const bodyJobs = new BodyJobs(this.#workers, made.parts);
     const intake = new Intake(this.state, this.#closer, dispatcher, bodyJobs, (delta) =>

@@ -1,4 +1,5 @@
 import { Half, Phase } from '../exchange/index.ts';
+import { Fault } from '../shm/index.ts';
 import type { Closer } from './closer.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
@@ -49,6 +50,7 @@ export class Sweeper {
     } else if (nowMs >= exchange.responseDeadlineMs) {
       this.#onResponseLate(exchange);
     } else if (exchange.phase === Phase.streaming) {
+      this.#health.watch(exchange, nowMs);
       this.#ping(exchange, nowMs);
     }
   }
@@ -68,10 +70,10 @@ export class Sweeper {
     } else if (exchange.phase === Phase.connecting) {
       this.#dispatcher.onConnectLate(exchange);
     } else if (exchange.response.state === Half.idle) {
-      if (exchange.pool !== null) this.#health.noteFault(exchange, 'late', 'no response head');
+      if (exchange.pool !== null) this.#health.noteFault(exchange, Fault.late, 'no response head');
       this.#closer.fail(exchange, 'first_byte_timeout', 'The upstream did not answer in time.');
     } else if (!exchange.responseRelay.isBlocked) {
-      this.#health.noteFault(exchange, 'late', 'stream stalled');
+      this.#health.noteFault(exchange, Fault.stalled, 'stream stalled');
       this.#closer.fail(exchange, 'stream_timeout', 'The upstream stopped sending its response.');
     }
   }

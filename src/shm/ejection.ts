@@ -1,4 +1,4 @@
-/** When an endpoint that cannot be connected to leaves the pick, and for how long. `pools[].ejection` of the config. */
+/** When an endpoint leaves the pick, and for how long. `pools[].ejection` of the config. */
 export interface EjectionRule {
   readonly consecutiveFailures: number;
   readonly baseMs: number;

@@ -35,7 +35,7 @@ function work({ memory, words, job }: Shared): void {
           table.readScrape(slot, out);
           break;
         case Job.noteTtft:
-          table.noteTtft(slot, 120);
+          table.health.noteTtft(slot, 2, 120);
           break;
         case Job.takeSame:
         case Job.takeNeighbour: {
@@ -85,8 +85,8 @@ async function main(): Promise<void> {
   beside(Job.none, 'inflight take and give, alone', take);
   beside(Job.takeNeighbour, 'inflight take and give, another thread at the next endpoint', take);
   beside(Job.takeSame, 'inflight take and give, another thread at the same endpoint', take);
-  beside(Job.none, 'noteTtft, alone', () => table.noteTtft(slot, 120));
-  beside(Job.noteTtft, 'noteTtft, another thread at the same endpoint', () => table.noteTtft(slot, 120));
+  beside(Job.none, 'noteTtft, alone', () => table.health.noteTtft(slot, 2, 120));
+  beside(Job.noteTtft, 'noteTtft, another thread at the same endpoint', () => table.health.noteTtft(slot, 2, 120));
   await run();
 }
 

@@ -16,6 +16,12 @@ for (let slot = 0; slot < 64; slot++) {
 }
 const scrape = { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 };
 
+function isPickable(slot: number): boolean {
+  const { health } = table;
+  if (table.state(slot) !== EndpointState.healthy || health.isOut(slot, 2, nowMs)) return false;
+  return !health.isDistrusted(slot, 2) && health.share(slot, 2, nowMs, 5000) === 1;
+}
+
 bench('inflight: take without a maximum, give', () => {
   table.tryTakeInflight(5, 0);
   table.giveInflight(5);
@@ -24,19 +30,20 @@ bench('inflight: take below a maximum, give', () => {
   table.tryTakeInflight(5, 100);
   table.giveInflight(5);
 });
-bench('isPickable', () => do_not_optimize(table.isPickable(5, nowMs)));
+bench('screen: state, isOut, isDistrusted, share', () => do_not_optimize(isPickable(5)));
 bench('readScrape', () => do_not_optimize(table.readScrape(5, scrape)));
 bench('publishScrape', () => control.publishScrape(5, scrape));
-bench('look at 64 endpoints: isPickable, readScrape, inflight, ttftEwmaMs', () => {
+bench('look at 64 endpoints: screen, readScrape, inflight, ttftMs', () => {
   let sum = 0;
   for (let slot = 0; slot < 64; slot++) {
-    if (!table.isPickable(slot, nowMs) || !table.readScrape(slot, scrape)) continue;
-    sum += scrape.queueDepth + table.inflight(slot) + table.ttftEwmaMs(slot);
+    if (!isPickable(slot) || !table.readScrape(slot, scrape)) continue;
+    sum += scrape.queueDepth + table.inflight(slot) + table.health.ttftMs(slot, 2);
   }
   do_not_optimize(sum);
 });
-bench('noteTtft', () => table.noteTtft(5, 120));
-bench('noteSuccess, no failure before', () => table.noteSuccess(5));
+bench('noteTtft', () => table.health.noteTtft(5, 2, 120));
+const answer = { slot: 5, row: 2, probes: 0, nowMs };
+bench('noteAnswer, no fault before', () => table.health.noteAnswer(answer, true));
 bench('budget: take, give', () => {
   budget.tryTake(16_384);
   budget.give(16_384);

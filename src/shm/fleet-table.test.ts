@@ -1,9 +1,8 @@
 import { expect, test } from 'vitest';
 import { EndpointState, FleetTable } from './fleet-table.ts';
 import type { EndpointScrape } from './fleet-table.ts';
+import { otherRow, wholeRow } from './health-table.ts';
 import { createSharedMemory } from './memory.ts';
-
-const rule = { consecutiveFailures: 3, baseMs: 10_000, maxMs: 60_000 };
 
 function tables(endpointCountMax = 4): { control: FleetTable; first: FleetTable; second: FleetTable } {
   const memory = createSharedMemory({ shardCount: 2, endpointCountMax, bufferedBytesMax: 1024 });
@@ -62,29 +61,16 @@ test('fleet-table: when a slot is claimed again, nothing of the endpoint before 
   const slot = control.claim();
   control.publishScrape(slot, { queueDepth: 1, runningRequests: 2, kvCacheUsageRatio: 0.5, scrapedAtMs: 1000 });
   control.setWeight(slot, 7.5);
-  first.noteTtft(slot, 80);
-  for (let failure = 0; failure < 3; failure++) first.noteFailure(slot, 1000, rule);
+  first.health.noteTtft(slot, otherRow, 80);
+  first.health.coolDown(slot, wholeRow, 1000, 5000);
   expect(control.isEjected(slot, 1000)).toBe(true);
   control.release(slot);
   expect(control.claim()).toBe(slot);
   expect(first.state(slot)).toBe(EndpointState.unhealthy);
   expect(first.isEjected(slot, 1000)).toBe(false);
   expect(first.weight(slot)).toBe(1);
-  expect(first.ttftEwmaMs(slot)).toBe(0);
+  expect(first.health.ttftMs(slot, otherRow)).toBe(0);
   expect(first.readScrape(slot, emptyScrape())).toBe(false);
-});
-
-test('fleet-table: when an endpoint is healthy and not ejected, and only then, it is pickable', () => {
-  const { control, first, second } = tables();
-  const slot = control.claim();
-  expect(first.isPickable(slot, 1000)).toBe(false);
-  control.setState(slot, EndpointState.healthy);
-  expect(first.isPickable(slot, 1000)).toBe(true);
-  for (let failure = 0; failure < 3; failure++) second.noteFailure(slot, 1050, rule);
-  expect(first.isPickable(slot, 11_049)).toBe(false);
-  expect(first.isPickable(slot, 11_100), 'the end is rounded up to 100 ms').toBe(true);
-  control.setState(slot, EndpointState.draining);
-  expect(first.isPickable(slot, 20_000)).toBe(false);
 });
 
 test('fleet-table: when counts are limited, the limit holds over all shards; 0 is no limit', () => {
@@ -123,7 +109,7 @@ test('fleet-table: when a call is not for this thread or slot, it fails instead 
   expect(() => first.release(slot)).toThrow('only control');
   expect(() => first.claim()).toThrow('only control');
   expect(() => first.tryTakeInflight(4, 0), 'beyond the last record come the shadow rows').toThrow(RangeError);
-  expect(() => first.noteFailure(4, 0, rule)).toThrow(RangeError);
+  expect(() => first.health.noteTtft(4, otherRow, 1)).toThrow(RangeError);
   expect(() => first.addTokens(4, 1)).toThrow();
   expect(() => control.addTokens(slot, 1)).toThrow();
 });
@@ -138,52 +124,4 @@ test('fleet-table: when a scrape was published, readers get it whole, to the mic
   control.publishScrape(slot, scrape);
   expect(first.readScrape(slot, out)).toBe(true);
   expect(out).toEqual(scrape);
-});
-
-test('fleet-table: when times to first token come from two shards, they blend with alpha 0.2 in the order they came', () => {
-  const { control, first, second } = tables();
-  const slot = control.claim();
-  first.noteTtft(slot, 100);
-  second.noteTtft(slot, 200);
-  expect(control.ttftEwmaMs(slot)).toBeCloseTo(120, 3);
-  first.noteTtft(slot, 0);
-  expect(control.ttftEwmaMs(slot)).toBeCloseTo(96, 3);
-});
-
-test('fleet-table: when a success comes between failures, they are not consecutive', () => {
-  const { control, first, second } = tables();
-  const slot = control.claim();
-  const outcomes: boolean[] = [];
-  for (let round = 0; round < 4; round++) {
-    outcomes.push(first.noteFailure(slot, 1000, rule), second.noteFailure(slot, 1000, rule));
-    second.noteSuccess(slot);
-  }
-  expect(outcomes).toEqual(outcomes.map(() => false));
-});
-
-test('fleet-table: when an endpoint comes back from ejection and fails at once, one failure ejects it for twice as long', () => {
-  const { control, first } = tables();
-  const slot = control.claim();
-  const fail3 = (nowMs: number): boolean[] => [1, 2, 3].map(() => first.noteFailure(slot, nowMs, rule));
-  expect(fail3(0)).toEqual([false, false, true]);
-  expect(first.noteFailure(slot, 5000, rule), 'late failures during the ejection are not a new one').toBe(false);
-  expect(first.noteFailure(slot, 10_000, rule)).toBe(true);
-  expect([control.isEjected(slot, 29_999), control.isEjected(slot, 30_000)]).toEqual([true, false]);
-});
-
-// FAULTS F35: up for a second, down for a second.
-test('fleet-table: when an endpoint flaps, its ejections grow to the maximum although it succeeds between them', () => {
-  const { control, first } = tables();
-  const slot = control.claim();
-  const periods: number[] = [];
-  let nowMs = 0;
-  for (let flap = 0; flap < 6; flap++) {
-    for (let failure = 0; failure < 3; failure++) first.noteFailure(slot, nowMs, rule);
-    const start = nowMs;
-    while (control.isEjected(slot, nowMs)) nowMs += 100;
-    periods.push(nowMs - start);
-    first.noteSuccess(slot);
-    nowMs += 1000;
-  }
-  expect(periods).toEqual([10_000, 20_000, 40_000, 60_000, 60_000, 60_000]);
 });

@@ -1,22 +1,16 @@
 import { assert, fail } from '../core/assert.ts';
-import { ejectionPeriodMs, nextEjectionCount, remainingEjections } from './ejection.ts';
-import type { EjectionRule } from './ejection.ts';
+import { HealthTable, wholeRow } from './health-table.ts';
 import type { SharedMemory } from './memory.ts';
 
 /**
- * What all threads know of every endpoint. One record of 128 bytes a slot: the words shards change are on its first
- * cache line, those control publishes on its second, so that a scrape does not slow the pick.
+ * What all threads know of every endpoint; what they think of it is in `health`. One record of 128 bytes a slot: the words
+ * shards change are on its first cache line, those control publishes on its second, so that a scrape does not slow the pick.
  *
  * | Word                | Byte | Unit                      | Writer                                     |
  * | ------------------- | ---- | ------------------------- | ------------------------------------------ |
  * | inflight            | 0    | exchanges, < 0 when free  | shards, Atomics; control opens and closes  |
  * | inflightTokens      | 4    | tokens                    | shards, Atomics                            |
  * | connections         | 8    | sockets, < 0 when free    | shards, Atomics; control opens and closes  |
- * | consecutiveFailures | 12   | faults, see PassiveHealth | shards, Atomics                            |
- * | ejectedUntil        | 16   | deciseconds of the Clock  | the shard that wins the compare-exchange   |
- * | ejectionCount       | 20   | ejections, decays         | that same shard                            |
- * | ttftEwma            | 24   | microseconds, 0 = none    | shards, compare-exchange                   |
- * | tokenGapEwma        | 28   | microseconds, 0 = none    | shards, compare-exchange                   |
  * | state               | 64   | EndpointState             | control                                    |
  * | scrapeSequence      | 68   | odd while being written   | control                                    |
  * | queueDepth          | 72   | requests                  | control, under the sequence                |
@@ -38,11 +32,6 @@ const recordShift = 5; // Words of a record: 1 << 5.
 const inflightWord = 0;
 const tokensWord = 1;
 const connectionsWord = 2;
-const failuresWord = 3;
-const ejectedUntilWord = 4;
-const ejectionCountWord = 5;
-const ttftWord = 6;
-const tokenGapWord = 7;
 const stateWord = 16;
 const sequenceWord = 17;
 const queueWord = 18;
@@ -59,10 +48,7 @@ const rowShift = 2; // Words of a slot in a shadow row: 1 << 2.
  * negative count and declines; adding instead of storing keeps its take-and-roll-back exact whenever it happens.
  */
 const closed = -0x4000_0000;
-const int32Max = 0x7fff_ffff;
 const seqlockTriesMax = 64;
-const ewmaTriesMax = 16;
-const ttftAlpha = 0.2;
 
 export interface EndpointScrape {
   queueDepth: number;
@@ -91,6 +77,7 @@ function rowBytesOf(endpointCountMax: number): number {
 
 export class FleetTable {
   readonly endpointCountMax: number;
+  readonly health: HealthTable;
   readonly #shardCount: number;
   readonly #isControl: boolean;
   readonly #words: Int32Array;
@@ -106,6 +93,7 @@ export class FleetTable {
     this.#shardCount = memory.shardCount;
     this.#isControl = shardIndex === -1;
     this.#memory = memory.fleet;
+    this.health = new HealthTable(memory, shardIndex);
     // Views end with the records: Atomics on a slot out of range throw instead of reaching into a shadow row.
     this.#words = new Int32Array(memory.fleet, 0, memory.endpointCountMax << recordShift);
     this.#doubles = new Float64Array(memory.fleet, 0, memory.endpointCountMax << (recordShift - 1));
@@ -120,9 +108,7 @@ export class FleetTable {
     for (let slot = 0; slot < this.endpointCountMax; slot++) {
       if (this.state(slot) !== EndpointState.free) continue;
       const at = slot << recordShift;
-      for (const word of [failuresWord, ejectedUntilWord, ejectionCountWord, ttftWord, tokenGapWord]) {
-        Atomics.store(this.#words, at + word, 0);
-      }
+      this.health.clear(slot);
       this.#writeScrape(slot, { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 });
       this.setWeight(slot, 1);
       Atomics.store(this.#words, at + stateWord, EndpointState.unhealthy);
@@ -177,6 +163,7 @@ export class FleetTable {
   reclaimShard(shardIndex: number): void {
     this.#assertControl();
     assert(shardIndex >= 0 && shardIndex < this.#shardCount, 'shardIndex < shardCount');
+    this.health.reclaimShard(shardIndex);
     const row = this.#rowOf(shardIndex);
     for (let slot = 0; slot < this.endpointCountMax; slot++) {
       for (const word of [inflightWord, tokensWord, connectionsWord]) {
@@ -192,17 +179,9 @@ export class FleetTable {
     return endpointStates[Atomics.load(this.#words, (slot << recordShift) + stateWord)]!;
   }
 
+  /** Out of the pick by the answers it gave, whatever the model. */
   isEjected(slot: number, nowMs: number): boolean {
-    return nowMs < Atomics.load(this.#words, (slot << recordShift) + ejectedUntilWord) * 100;
-  }
-
-  /** Healthy and not ejected. */
-  isPickable(slot: number, nowMs: number): boolean {
-    const at = slot << recordShift;
-    return (
-      Atomics.load(this.#words, at + stateWord) === EndpointState.healthy &&
-      nowMs >= Atomics.load(this.#words, at + ejectedUntilWord) * 100
-    );
+    return this.health.isOut(slot, wholeRow, nowMs);
   }
 
   weight(slot: number): number {
@@ -219,11 +198,6 @@ export class FleetTable {
 
   connections(slot: number): number {
     return Math.max(0, Atomics.load(this.#words, (slot << recordShift) + connectionsWord));
-  }
-
-  /** Time to first token over all shards; 0 until the first one is noted. */
-  ttftEwmaMs(slot: number): number {
-    return Atomics.load(this.#words, (slot << recordShift) + ttftWord) / 1000;
   }
 
   /**
@@ -279,70 +253,6 @@ export class FleetTable {
     if (!(held >= 0)) fail('tokens given back more than taken', slot, delta);
     this.#row[(slot << rowShift) + tokensWord] = held;
     Atomics.add(this.#words, (slot << recordShift) + tokensWord, delta);
-  }
-
-  /** Blends one time to first token in. A sample is dropped rather than waited for when other threads keep winning. */
-  noteTtft(slot: number, ms: number): void {
-    this.#blend((slot << recordShift) + ttftWord, ms);
-  }
-
-  /** As `noteTtft`, for the mean time between two tokens of a stream. */
-  noteTokenGap(slot: number, ms: number): void {
-    this.#blend((slot << recordShift) + tokenGapWord, ms);
-  }
-
-  /** Milliseconds between two tokens of a stream, smoothed; 0 when none was seen. */
-  tokenGapMs(slot: number): number {
-    return Atomics.load(this.#words, (slot << recordShift) + tokenGapWord) / 1000;
-  }
-
-  #blend(at: number, ms: number): void {
-    const sample = Math.min(int32Max, Math.max(1, Math.round(ms * 1000)));
-    let old = Atomics.load(this.#words, at);
-    for (let tries = 0; tries < ewmaTriesMax; tries++) {
-      const blended = old === 0 ? sample : Math.max(1, Math.round(old + ttftAlpha * (sample - old)));
-      const seen = Atomics.compareExchange(this.#words, at, old, blended);
-      if (seen === old) return;
-      old = seen;
-    }
-  }
-
-  /** A good answer came: the failures before it no longer count as consecutive. */
-  noteSuccess(slot: number): void {
-    const at = (slot << recordShift) + failuresWord;
-    if (Atomics.load(this.#words, at) !== 0) Atomics.store(this.#words, at, 0);
-  }
-
-  /**
-   * True when this very call ejected the endpoint; of several threads that see the last straw, one wins. The count of
-   * failures stays until a success: an endpoint back from ejection is on probation, and one failure ejects it again.
-   */
-  noteFailure(slot: number, nowMs: number, rule: EjectionRule): boolean {
-    const at = slot << recordShift;
-    const failures = Atomics.add(this.#words, at + failuresWord, 1) + 1;
-    if (failures < rule.consecutiveFailures) return false;
-    const until = Atomics.load(this.#words, at + ejectedUntilWord);
-    if (nowMs < until * 100) return false;
-    const count = remainingEjections(Atomics.load(this.#words, at + ejectionCountWord), nowMs - until * 100, rule);
-    const next = Math.ceil((nowMs + ejectionPeriodMs(count, rule)) / 100);
-    if (Atomics.compareExchange(this.#words, at + ejectedUntilWord, until, next) !== until) return false;
-    Atomics.store(this.#words, at + ejectionCountWord, nextEjectionCount(count, rule));
-    return true;
-  }
-
-  /** The endpoint asked to be left alone: it is out of the pick for `periodMs`, or for as long as it is out anyway. */
-  coolDown(slot: number, nowMs: number, periodMs: number): void {
-    const at = (slot << recordShift) + ejectedUntilWord;
-    const next = Math.ceil((nowMs + periodMs) / 100);
-    for (;;) {
-      const until = Atomics.load(this.#words, at);
-      if (until >= next || Atomics.compareExchange(this.#words, at, until, next) === until) return;
-    }
-  }
-
-  /** How long the endpoint stays out of the pick; 0 when it is in. */
-  ejectedForMs(slot: number, nowMs: number): number {
-    return Math.max(0, Atomics.load(this.#words, (slot << recordShift) + ejectedUntilWord) * 100 - nowMs);
   }
 
   #tryTake(slot: number, word: number, countMax: number): boolean {

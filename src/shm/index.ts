@@ -6,13 +6,17 @@
  * changed by Atomics. Nothing here blocks: a taker that finds no room returns at once.
  *
  * Read in this order: memory (what exists, how large), budget (the smallest example of totals and shadows), fleet-table
- * and ejection (what all threads know of each endpoint), slab-pool (body memory), histogram, series (metrics).
- * prefix-horizon and prefix-index know which endpoint holds which prompts. shared-copy is how bytes get in and out.
+ * (what all threads know of each endpoint), fault, ejection and health-table (what they think of it), slab-pool (body
+ * memory), histogram, series (metrics). prefix-horizon and prefix-index know which endpoint holds which prompts.
+ * shared-copy is how bytes get in and out.
  */
 export { SharedBudget } from './budget.ts';
 export type { EjectionRule } from './ejection.ts';
+export { Fault, faultNames } from './fault.ts';
 export { EndpointState, FleetTable } from './fleet-table.ts';
 export type { EndpointScrape } from './fleet-table.ts';
+export { firstModelRow, healthRowCount, HealthTable, otherRow, Probe, wholeRow } from './health-table.ts';
+export type { Attempt, HealthView } from './health-table.ts';
 export { bucketCount, bucketIndex, bucketUpperBound, percentile } from './histogram.ts';
 export { controlIndex, createSharedMemory } from './memory.ts';
 export type { SharedMemory, SharedMemorySizes } from './memory.ts';

@@ -1,6 +1,7 @@
 import { assert } from '../core/assert.ts';
 import { budgetBytesMax, budgetMemoryBytes } from './budget.ts';
 import { fleetMemory } from './fleet-table.ts';
+import { healthMemory } from './health-table.ts';
 import { seriesMemoryBytes } from './series.ts';
 
 /**
@@ -11,6 +12,7 @@ import { seriesMemoryBytes } from './series.ts';
  * | Field  | Layout in        | Bytes                                            | Writers                    |
  * | ------ | ---------------- | ------------------------------------------------ | -------------------------- |
  * | fleet  | fleet-table.ts   | 128 an endpoint slot, + 16 a slot for each shard | control, shards            |
+ * | health | health-table.ts  | 1024 an endpoint slot                            | shards, control            |
  * | budget | budget.ts        | 128, + 128 a shard                               | shards (control: reclaim)  |
  * | series | series.ts        | one region a shard, the last is control's        | the region's own thread    |
  */
@@ -19,6 +21,7 @@ export interface SharedMemory {
   readonly endpointCountMax: number;
   readonly bufferedBytesMax: number;
   readonly fleet: SharedArrayBuffer;
+  readonly health: SharedArrayBuffer;
   readonly budget: SharedArrayBuffer;
   readonly series: readonly SharedArrayBuffer[];
 }
@@ -45,6 +48,7 @@ export function createSharedMemory(sizes: SharedMemorySizes): SharedMemory {
     endpointCountMax,
     bufferedBytesMax,
     fleet: fleetMemory(shardCount, endpointCountMax),
+    health: healthMemory(endpointCountMax),
     budget: new SharedArrayBuffer(budgetMemoryBytes(shardCount)),
     series: Array.from({ length: shardCount + 1 }, () => new SharedArrayBuffer(seriesMemoryBytes)),
   };

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { rolldown } from 'rolldown';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createPrefixMemory, createSharedMemory, FleetTable, SeriesReader, SharedBudget } from './index.ts';
+import { createPrefixMemory, createSharedMemory, Fault, FleetTable, SeriesReader, SharedBudget } from './index.ts';
 import type { SharedMemory } from './index.ts';
 
 // Real threads on real shared memory. Node 20 cannot start a worker from TypeScript, so this folder is bundled to a file
@@ -169,7 +169,10 @@ test('fleet-table: when two shards report the last straw at once, exactly one of
     for (let slot = 0; slot < ${endpointCountMax}; slot++) {
       Atomics.add(words, 0, 1);
       while (Atomics.load(words, 0) < 2 * (slot + 1)); // In step: both meet at each slot. Two, as three spinning threads need three cores.
-      for (let failure = 0; failure < 3; failure++) if (table.noteFailure(slot, 5000, rule)) won.push(slot);
+      for (let failure = 0; failure < 3; failure++) {
+        const fault = { slot, row: 1, probes: 0, nowMs: 5000, fault: shm.Fault.status, rule, modelCount: 1, mayEject: true };
+        if (table.health.noteFault(fault) !== 0) won.push(slot);
+      }
     }
     return won;`;
   const results = await race(
@@ -183,6 +186,38 @@ test('fleet-table: when two shards report the last straw at once, exactly one of
     expect([control.isEjected(slot, 14_999), control.isEjected(slot, 15_000)]).toEqual([true, false]);
   }
 }, 30_000);
+
+test('health-table: when three shards probe one endpoint, never two of them do so at once', async () => {
+  const memory = memoryFor(3);
+  const control = new FleetTable(memory, -1);
+  const slot = control.claim();
+  const shard = new FleetTable(memory, 0);
+  const rule = { consecutiveFailures: 1, baseMs: 1000, maxMs: 1000 };
+  const attempt = { slot, row: 1, probes: 0, nowMs: 0 };
+  shard.health.noteFault({ ...attempt, fault: Fault.status, rule, modelCount: 1, mayEject: true });
+  const body = `
+    const { health } = new shm.FleetTable(memory, shardIndex);
+    let taken = 0, refused = 0, wrong = 0;
+    for (let round = 0; round < 100000; round++) {
+      const probes = health.tryTakeProbes(${slot}, 1, 2000);
+      if (probes < 0) { refused++; continue; }
+      if (probes !== shm.Probe.whole || Atomics.add(words, 0, 1) !== 0) wrong++;
+      Atomics.sub(words, 0, 1);
+      health.giveProbes(${slot}, 1, probes);
+      taken++;
+    }
+    return [taken, refused, wrong];`;
+  const results = await race(
+    memory,
+    [0, 1, 2].map((shardIndex) => ({ shardIndex, body })),
+  );
+  const counts = results as [number, number, number][];
+  expect(counts.map(([, , wrong]) => wrong)).toEqual([0, 0, 0]);
+  expect(counts.map(([taken, refused]) => taken + refused)).toEqual([100_000, 100_000, 100_000]);
+  // A thread that is put off while it holds the place can leave one of the others without any.
+  expect(counts.reduce((sum, [taken]) => sum + taken, 0)).toBeGreaterThan(1000);
+  expect(shard.health.isBeingProbed(slot, 1)).toBe(false);
+}, 15_000);
 
 test('budget: when three shards take and give amounts of many sizes, the sum never shows above the maximum and ends at 0', async () => {
   const memory = memoryFor(3, 4, 512 * 1024);

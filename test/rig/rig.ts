@@ -1,6 +1,7 @@
 import { afterEach, expect } from 'vitest';
 import { metricById } from '../../src/account/index.ts';
 import { parseConfig } from '../../src/config/index.ts';
+import { modelRowsOf } from '../../src/control/model-rows.ts';
 import { bugCounts } from '../../src/core/index.ts';
 import { leaseNames } from '../../src/exchange/index.ts';
 import { Shard } from '../../src/shard/index.ts';
@@ -73,7 +74,7 @@ export async function rig(options: RigOptions = {}): Promise<Rig> {
   const init = {
     shardIndex: 0,
     memory,
-    snapshot: { version: 1, config, endpointSlots: slots },
+    snapshot: { version: 1, config, endpointSlots: slots, modelRows: modelRowsOf(config) },
     logLevel: 'info',
     uwsPath: null,
   };

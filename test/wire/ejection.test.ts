@@ -52,7 +52,7 @@ for (const [what, end] of Object.entries(faults)) {
   test(`ejection: when one endpoint of two ${what} as often as the rule says, it is out and the other serves`, async () => {
     const gateway = await pool(2);
     alwaysEnd(gateway, 0, end);
-    gateway.upstreams[1]!.answerAll(answerText('ok'));
+    gateway.upstreams[1]!.answerAll(answerText('{}'));
     await serve(gateway, 2 * limit - 2);
     expect(isOut(gateway, 0)).toBe(false);
     await serve(gateway, 2 * limit);
@@ -73,11 +73,11 @@ test('ejection: when a good answer comes between the faults, the endpoint stays'
   gateway.upstreams[0]!.onPeer = async (peer) => {
     for (;;) {
       await peer.request();
-      if (++count % limit === 0) peer.send(answerText('ok'));
+      if (++count % limit === 0) peer.send(answerText('{}'));
       else peer.send('HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n');
     }
   };
-  gateway.upstreams[1]!.answerAll(answerText('ok'));
+  gateway.upstreams[1]!.answerAll(answerText('{}'));
   await serve(gateway, 20);
   expect(isOut(gateway, 0)).toBe(false);
 });

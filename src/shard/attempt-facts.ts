@@ -1,0 +1,45 @@
+import { estimatePromptTokens } from '../account/index.ts';
+import { hashText } from '../pick/index.ts';
+import type { GatewayExchange } from './gateway-exchange.ts';
+import type { PoolRuntime } from './runtime.ts';
+
+// What an attempt needs to know of its exchange. Pure; the dispatcher draws the consequences.
+
+/** Reserved on an endpoint for an answer whose length the client did not bound. */
+const completionTokensAssumed = 256;
+/** A client may ask for a huge bound it never uses; more than this is not reserved. */
+const completionTokensReservedMax = 4096;
+
+const idempotentMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
+
+/** Repeating it only costs time, even if an endpoint has seen all of it. */
+export function isRepeatable({ facts, head }: GatewayExchange): boolean {
+  return facts.isRepeatable || idempotentMethods.has(head.method);
+}
+
+export function hasUntried(exchange: GatewayExchange, pool: PoolRuntime): boolean {
+  return pool.endpoints.some(
+    (_, index) => index !== exchange.endpointIndex && (index >= 32 || (exchange.triedSet & (1 << index)) === 0),
+  );
+}
+
+export function tokensToReserve(exchange: GatewayExchange): number {
+  const { head, body, facts } = exchange;
+  const promptTokens = estimatePromptTokens(Math.max(head.contentLength, body.receivedBytes));
+  const asked = facts.completionTokensMax;
+  return promptTokens + (asked < 0 ? completionTokensAssumed : Math.min(asked, completionTokensReservedMax));
+}
+
+/** The first of the pool's sources that the request has; requests with none of them share a key per path. */
+export function hashKeyOf(exchange: GatewayExchange, pool: PoolRuntime): number {
+  for (const source of pool.config.hashOn) {
+    const value =
+      source.source === 'header'
+        ? exchange.head.get(source.name)
+        : source.name === 'user'
+          ? exchange.facts.user
+          : exchange.facts.model;
+    if (value !== null && value !== '') return hashText(value);
+  }
+  return hashText(exchange.head.path);
+}
