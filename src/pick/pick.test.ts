@@ -1,0 +1,132 @@
+import { expect, test } from 'vitest';
+import { createSharedMemory, EndpointState, Fault, FleetTable, otherRow, Probe } from '../shm/index.ts';
+import { allFull, pickEndpoint } from './pick.ts';
+import { makePicker } from './pickers.ts';
+import { type PickRequest, PoolView } from './pool-view.ts';
+
+const rule = { consecutiveFailures: 1, baseMs: 1000, maxMs: 60_000 };
+const pickerNames = ['round_robin', 'random', 'least_load', 'kv_aware', 'consistent_hash'] as const;
+type PickerName = (typeof pickerNames)[number];
+
+/** mulberry32: every run draws the same numbers. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
+  };
+}
+
+const endpointCount = 3;
+
+function pool(pickerName: PickerName, slowStartMs = 10_000, inflightMax = 0) {
+  const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 8, bufferedBytesMax: 1024 });
+  const control = new FleetTable(memory, -1);
+  const fleet = new FleetTable(memory, 0);
+  const endpoints = Array.from({ length: endpointCount }, (_, index) => {
+    const slot = control.claim();
+    control.setState(slot, EndpointState.healthy);
+    return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
+  });
+  const view = new PoolView(endpoints, fleet, { inflightMax, slowStartMs });
+  const picker = makePicker(pickerName, { random: seeded(7), shardIndex: 0 });
+  const pick = (nowMs: number, request: Partial<PickRequest> = {}): number =>
+    pickEndpoint(view, picker, { hashKey: 0, triedSet: 0, modelRow: otherRow, mayProbe: true, ...request }, nowMs);
+  /** One fault, which is enough. */
+  const eject = (index: number, nowMs: number): void => {
+    const attempt = { slot: endpoints[index]!.slot, row: otherRow, probes: Probe.none, nowMs };
+    fleet.health.noteFault({ ...attempt, fault: Fault.status, rule, modelCount: 1, mayEject: true });
+  };
+  const give = (index: number): void => {
+    fleet.health.giveProbes(endpoints[index]!.slot, otherRow, view.probes);
+    fleet.giveInflight(endpoints[index]!.slot);
+  };
+  return { control, fleet, view, endpoints, pick, eject, give };
+}
+
+/** How often each endpoint is picked of `count` requests that are over at once. */
+function counts(made: ReturnType<typeof pool>, nowMs: number, count = 3000): number[] {
+  const picked = [0, 0, 0];
+  for (let number = 0; number < count; number++) {
+    const index = made.pick(nowMs, { hashKey: Math.imul(number, 0x9e3779b1) >>> 0 });
+    picked[index]!++;
+    made.give(index);
+  }
+  return picked;
+}
+
+const sharing = pickerNames.filter((name) => name !== 'consistent_hash');
+test.each(sharing)('pick: when an endpoint has just come, %s gives it a tenth of its share, then more', (name) => {
+  const made = pool(name);
+  made.control.health.warmUp(made.endpoints[0]!.slot, 1_000_000);
+  // At most: where load decides it is a tenth of what it would be given for having none.
+  const shares = [0, 2500, 5000, 10_000].map((ms) => counts(made, 1_000_000 + ms)[0]! / 3000);
+  expect(shares[0], String(shares)).toBeLessThan(0.08);
+  expect(shares[0], String(shares)).toBeGreaterThan(0.02);
+  for (let step = 1; step < shares.length; step++)
+    expect(shares[step]!, String(shares)).toBeGreaterThan(shares[step - 1]!);
+  expect(shares[3], String(shares)).toBeGreaterThan(0.3);
+});
+
+test('pick: when an endpoint has just come, consistent_hash gives it its keys, and moves no other', () => {
+  const made = pool('consistent_hash');
+  const keys = Array.from({ length: 200 }, (_, number) => Math.imul(number, 0x9e3779b1) >>> 0);
+  const places = (nowMs: number): number[] =>
+    keys.map((hashKey) => {
+      const index = made.pick(nowMs, { hashKey });
+      made.give(index);
+      return index;
+    });
+  const before = places(1_000_000);
+  made.control.health.warmUp(made.endpoints[0]!.slot, 1_000_000);
+  expect(places(1_000_000)).toEqual(before);
+});
+
+test.each(sharing)('pick: when an ejection is over, %s sends the next request there, and no second one', (name) => {
+  const made = pool(name);
+  made.eject(1, 1_000_000);
+  expect(counts(made, 1_000_500, 300)[1]).toBe(0);
+  expect(made.pick(1_001_000)).toBe(1);
+  expect(made.view.probes).toBe(Probe.whole);
+  for (let number = 0; number < 300; number++) expect(made.pick(1_001_000)).not.toBe(1);
+});
+
+test('pick: when an ejection is over, consistent_hash waits for a key of that endpoint', () => {
+  const made = pool('consistent_hash');
+  const keys = Array.from({ length: 50 }, (_, number) => Math.imul(number, 0x9e3779b1) >>> 0);
+  const homes = keys.map((hashKey) => {
+    const index = made.pick(1_000_000, { hashKey });
+    made.give(index);
+    return index;
+  });
+  made.eject(1, 1_000_000);
+  const own = homes.indexOf(1);
+  const foreign = homes.findIndex((home) => home !== 1);
+  expect(made.pick(1_001_000, { hashKey: keys[foreign]! })).toBe(homes[foreign]);
+  made.give(homes[foreign]!);
+  expect(made.pick(1_001_000, { hashKey: keys[own]! })).toBe(1);
+});
+
+test('pick: when a request could not be sent again, it is no probe while another endpoint is well', () => {
+  const made = pool('round_robin');
+  made.eject(1, 1_000_000);
+  for (let number = 0; number < 50; number++) expect(made.pick(1_001_000, { mayProbe: false })).not.toBe(1);
+  for (const index of [0, 2]) made.control.setState(made.endpoints[index]!.slot, EndpointState.unhealthy);
+  expect(made.pick(1_001_000, { mayProbe: false })).toBe(1);
+});
+
+test('pick: when the only endpoint is being probed, others are told to wait rather than that there is none', () => {
+  const made = pool('least_load');
+  for (const index of [0, 2]) made.control.setState(made.endpoints[index]!.slot, EndpointState.unhealthy);
+  made.eject(1, 1_000_000);
+  expect(made.pick(1_001_000)).toBe(1);
+  expect(made.pick(1_001_000)).toBe(allFull);
+});
+
+test('pick: when an endpoint has weight 0 or drains, it is not picked', () => {
+  const made = pool('round_robin');
+  made.control.setState(made.endpoints[0]!.slot, EndpointState.draining);
+  expect(counts(made, 1_000_000, 300)[0]).toBe(0);
+});
