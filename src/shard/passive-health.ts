@@ -86,11 +86,12 @@ export class PassiveHealth {
     if (exchange.isJudged || status >= 500) return;
     const isRefused = status === 429 || (exchange.isEventStream && exchange.responseRelay.tap.isRefusal);
     if (isRefused) return; // It says nothing of the answers that are to be had.
-    let fault: Fault = status === 200 ? textlessFault(exchange, usage) : Fault.none;
+    let fault: Fault = Fault.none;
     let isPaceKnown = !exchange.isEventStream;
-    if (exchange.isEventStream && status === 200) {
-      if (fault === Fault.none) fault = streamFault(exchange, true);
-      const pace = fault === Fault.none ? paceOf(exchange, exchange.lastEventMs, true) : null;
+    if (status === 200) {
+      fault = exchange.isEventStream ? streamFault(exchange, true) : Fault.none;
+      if (fault === Fault.none) fault = textlessFault(exchange, usage);
+      const pace = fault === Fault.none && exchange.isEventStream ? paceOf(exchange, exchange.lastEventMs, true) : null;
       if (pace !== null) {
         isPaceKnown = true;
         fault = this.#paceFault(exchange, pace);

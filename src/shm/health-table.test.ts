@@ -157,6 +157,19 @@ test('health-table: when faults in a row are of several models, or of no connect
   expect([0, 1, 2].map(() => fault(other.first, other.slot, 0, down))).toEqual([0, 0, Probe.whole]);
 });
 
+test('health-table: when answers and faults are noted, they are counted for the model and for the endpoint', () => {
+  const { control, first, second, slot } = tables();
+  first.noteAnswer({ slot, row: rowA, probes: Probe.none, nowMs: 0 }, true);
+  second.noteAnswer({ slot, row: rowB, probes: Probe.none, nowMs: 0 }, true);
+  fault(first, slot, 0, { row: rowB });
+  const views = [wholeRow, rowA, rowB].map((row) => control.view(slot, row, 0));
+  expect(views.map(({ answers, faults }) => [answers, faults])).toEqual([
+    [2, 1],
+    [1, 0],
+    [1, 1],
+  ]);
+});
+
 test('health-table: when no more of the pool may leave, faults eject nothing', () => {
   const { control, first, slot } = tables();
   for (let count = 0; count < 9; count++) expect(fault(first, slot, 0, { mayEject: false })).toBe(Probe.none);

@@ -268,6 +268,7 @@ export class HealthTable {
   /** A good answer came. `isPaceKnown` false: it was too short to take back what was said of the pace. */
   noteAnswer(attempt: Attempt, isPaceKnown: boolean): void {
     const { slot, row, probes, nowMs } = attempt;
+    Atomics.add(this.#words, recordAt(slot, wholeRow) + answersWord, 1);
     Atomics.add(this.#words, recordAt(slot, row) + answersWord, 1);
     this.#clearFailures(recordAt(slot, wholeRow), isPaceKnown);
     this.#clearFailures(recordAt(slot, row), isPaceKnown);
@@ -289,6 +290,7 @@ export class HealthTable {
     const { slot, row, fault, modelCount } = attempt;
     const whole = recordAt(slot, wholeRow);
     const model = recordAt(slot, row);
+    Atomics.add(this.#words, whole + faultsWord, 1);
     Atomics.add(this.#words, model + faultsWord, 1);
     Atomics.store(this.#words, whole + lastFaultWord, fault);
     Atomics.store(this.#words, model + lastFaultWord, fault);
