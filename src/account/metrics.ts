@@ -150,7 +150,7 @@ const rows = {
     unit: 'ratio',
     source: 'scrape',
     labels: ['pool', 'endpoint', 'model'],
-    help: 'Events of one stream a second, smoothed.',
+    help: 'Of one stream, smoothed; where there are none, of answers that came whole.',
   },
   queueDepth: {
     name: 'penstock_queue_depth',

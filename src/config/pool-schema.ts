@@ -48,7 +48,7 @@ const health = section(
       default: '2s',
       min: '100ms',
       max: '1h',
-      doc: 'Time between two checks of one endpoint.',
+      doc: 'Time between two checks of one endpoint; half of it while it is unhealthy.',
     }),
     timeout_ms: durationMs({
       default: '1s',

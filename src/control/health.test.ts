@@ -2,7 +2,7 @@ import pino from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { parseConfig } from '../config/index.ts';
 import { Clock } from '../core/index.ts';
-import { createSharedMemory, EndpointState, FleetTable } from '../shm/index.ts';
+import { createSharedMemory, EndpointState, FleetTable, otherRow } from '../shm/index.ts';
 import { HealthMonitor } from './health.ts';
 import type { ProbeAnswer, ProbeTarget } from './probe-client.ts';
 
@@ -45,7 +45,7 @@ async function watchOne(pool: string, answers: (number | string)[]) {
   const states = async (count: number): Promise<string[]> => {
     const seen: string[] = [];
     for (let round = 0; round < count; round++) {
-      await vi.advanceTimersByTimeAsync(poolConfig.health?.intervalMs ?? 2000);
+      await vi.advanceTimersToNextTimerAsync();
       seen.push(fleet.state(slot) === EndpointState.healthy ? 'up' : 'down');
     }
     return seen;
@@ -72,6 +72,19 @@ test('health: when checks fail and recover, the state follows with hysteresis, a
     ['endpoint is unhealthy', 'status 503'],
     ['endpoint is healthy', undefined],
   ]);
+});
+
+test('health: when an endpoint is down, it is asked twice as often, and its share grows again once it is back', async () => {
+  const { asked, fleet, slot, states } = await watchOne(checks, [500, 500, 500, 200]);
+  await vi.advanceTimersByTimeAsync(500);
+  expect(asked.length).toBe(2);
+  await vi.advanceTimersByTimeAsync(500);
+  expect(asked.length).toBe(3);
+  await states(2);
+  expect(fleet.state(slot)).toBe(EndpointState.healthy);
+  expect(fleet.health.share(slot, otherRow, new Clock().refresh(), 3_600_000)).toBeLessThan(0.11);
+  await vi.advanceTimersByTimeAsync(500);
+  expect(asked.length).toBe(5);
 });
 
 test('health: when the engine is a known one, it is checked without being asked for, on its own path', async () => {

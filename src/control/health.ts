@@ -45,6 +45,8 @@ const healthPaths: Partial<Record<PoolConfig['engine'], string>> = {
 };
 /** Checks of many endpoints drift apart instead of staying in step. */
 const jitterRatio = 0.1;
+/** Of what is down one wants to know sooner that it is back than of the others that they went. */
+const downFactor = 2;
 const firstVerdictTimeoutMs = 500;
 
 export class HealthMonitor {
@@ -171,8 +173,9 @@ class EndpointWatch {
   }
 
   #later(): void {
+    const intervalMs = this.#judge.isHealthy === false ? this.#rule.intervalMs / downFactor : this.#rule.intervalMs;
     const jitter = 1 + jitterRatio * (2 * (this.#options.random ?? Math.random)() - 1);
-    this.#timer = setTimeout(() => void this.#check(), this.#rule.intervalMs * jitter).unref();
+    this.#timer = setTimeout(() => void this.#check(), intervalMs * jitter).unref();
   }
 
   #publish(failure: string | null): void {

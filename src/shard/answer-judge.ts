@@ -83,8 +83,18 @@ export function paceOf(exchange: GatewayExchange, untilMs: number, isOver: boole
   const isFromText = exchange.textSinceMs > 0 && tap.eventCount - exchange.textSinceEvent >= pacedEventsMin;
   const fromMs = isFromText || !isOver ? exchange.textSinceMs : exchange.firstByteMs;
   const eventCount = tap.eventCount - (isFromText || !isOver ? exchange.textSinceEvent : 1);
-  const gapMs = (untilMs - fromMs) / Math.max(1, eventCount);
-  const isSlow = (usualMs: number): boolean =>
-    usualMs >= paceMsMin && gapMs > usualMs * slowFactor && gapMs > slowGapMsMin;
-  return { gapMs, isSlow };
+  return paceAt((untilMs - fromMs) / Math.max(1, eventCount));
+}
+
+/** Of an answer that came whole: prompt and all, by the tokens it reports. */
+export function wholePaceOf(exchange: GatewayExchange, usage: TokenUsage | null, nowMs: number): Pace | null {
+  if (usage === null || usage.completionTokens < ratedEventsMin || exchange.responseRelay.wasBlocked) return null;
+  return paceAt((nowMs - exchange.dispatchedMs) / usage.completionTokens);
+}
+
+function paceAt(gapMs: number): Pace {
+  return {
+    gapMs,
+    isSlow: (usualMs) => usualMs >= paceMsMin && gapMs > usualMs * slowFactor && gapMs > slowGapMsMin,
+  };
 }

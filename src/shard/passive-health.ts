@@ -3,7 +3,7 @@ import { Half } from '../exchange/index.ts';
 import { type ResponseParser, retryAfterMs, type TokenUsage } from '../http/index.ts';
 import { Fault, faultNames, Probe, type SeriesWriter, wholeRow } from '../shm/index.ts';
 import type { UpstreamFailure } from '../upstream/index.ts';
-import { answerFault, type Pace, paceOf, streamFault, textlessFault } from './answer-judge.ts';
+import { answerFault, type Pace, paceOf, streamFault, textlessFault, wholePaceOf } from './answer-judge.ts';
 import type { Closer } from './closer.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { PoolRuntime } from './runtime.ts';
@@ -87,12 +87,14 @@ export class PassiveHealth {
     const isRefused = status === 429 || (exchange.isEventStream && exchange.responseRelay.tap.isRefusal);
     if (isRefused) return; // It says nothing of the answers that are to be had.
     let fault: Fault = Fault.none;
-    let isPaceKnown = !exchange.isEventStream;
+    let isPaceKnown = false;
     if (status === 200) {
       fault = exchange.isEventStream ? streamFault(exchange, true) : Fault.none;
       if (fault === Fault.none) fault = textlessFault(exchange, usage);
-      const pace = fault === Fault.none && exchange.isEventStream ? paceOf(exchange, exchange.lastEventMs, true) : null;
-      if (pace !== null) {
+      const pace = exchange.isEventStream
+        ? paceOf(exchange, exchange.lastEventMs, true)
+        : wholePaceOf(exchange, usage, this.#parts.clock.nowMs);
+      if (pace !== null && fault === Fault.none) {
         isPaceKnown = true;
         fault = this.#paceFault(exchange, pace);
       }
@@ -174,18 +176,19 @@ export class PassiveHealth {
   /** Blends the pace in and compares it with the other endpoints of the pool that run on the same hardware. */
   #paceFault(exchange: GatewayExchange, pace: Pace): Fault {
     const { health } = this.#parts.fleet;
-    health.noteTokenGap(slotOf(exchange), exchange.modelRow, pace.gapMs);
+    health.noteTokenGap(slotOf(exchange), exchange.modelRow, exchange.isEventStream, pace.gapMs);
     return pace.isSlow(this.#gapOfOthers(exchange)) ? Fault.slow : Fault.none;
   }
 
-  /** Median over the other endpoints of the pool with the same `sku`; 0 when none of them has streamed. */
+  /** Median over the other endpoints of the pool with the same `sku`; 0 when nothing was seen of them. */
   #gapOfOthers(exchange: GatewayExchange): number {
     const { endpoints, config } = exchange.pool!;
     const own = exchange.endpointIndex;
     const gaps: number[] = [];
     for (let index = 0; index < endpoints.length; index++) {
       if (index === own || config.endpoints[index]!.sku !== config.endpoints[own]!.sku) continue;
-      const gapMs = this.#parts.fleet.health.tokenGapMs(endpoints[index]!.slot, exchange.modelRow);
+      const { slot } = endpoints[index]!;
+      const gapMs = this.#parts.fleet.health.tokenGapMs(slot, exchange.modelRow, exchange.isEventStream);
       if (gapMs > 0) gaps.push(gapMs);
     }
     return gaps.sort((a, b) => a - b)[gaps.length >> 1] ?? 0;

@@ -213,8 +213,11 @@ test('health-table: when times come from two shards, they blend with alpha 0.2 i
   second.noteTtft(slot, rowB, 200);
   expect([control.ttftMs(slot, rowA), control.ttftMs(slot, rowB)]).toEqual([100, 200]);
   expect(control.ttftMs(slot, wholeRow)).toBeCloseTo(120, 3);
-  first.noteTokenGap(slot, rowA, 20);
-  expect([control.tokenGapMs(slot, rowA), control.tokenGapMs(slot, rowB)]).toEqual([20, 0]);
+  first.noteTokenGap(slot, rowA, false, 40);
+  expect(control.view(slot, rowA, 0).tokenGapMs, 'there is no other').toBe(40);
+  first.noteTokenGap(slot, rowA, true, 20);
+  expect([control.tokenGapMs(slot, rowA, true), control.tokenGapMs(slot, rowB, true)]).toEqual([20, 0]);
+  expect(control.view(slot, rowA, 0).tokenGapMs).toBe(20);
 });
 
 test('health-table: when another model gets the row, nothing of the one before is left, but for a probe under way', () => {

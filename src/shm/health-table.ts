@@ -32,6 +32,7 @@ import type { SharedMemory } from './memory.ts';
  * | faults       | 12    | faults, wraps              | shards, Atomics                                |
  * | ttftEwma     | 13    | microseconds, 0 = none     | shards, compare-exchange                       |
  * | tokenGapEwma | 14    | microseconds, 0 = none     | shards, compare-exchange                       |
+ * | answerGapEwma | 15   | as tokenGapEwma, of answers that came whole | shards, compare-exchange      |
  *
  * The place of the prober names the shard that holds it, so it needs no shadow row to be taken back when that shard died.
  */
@@ -58,6 +59,7 @@ const answersWord = 11;
 const faultsWord = 12;
 const ttftWord = 13;
 const tokenGapWord = 14;
+const answerGapWord = 15;
 
 const allModels = 0xffff;
 const int32Max = 0x7fff_ffff;
@@ -102,6 +104,7 @@ export interface HealthView {
   readonly ejections: number;
   /** 0 when none was seen. */
   readonly ttftMs: number;
+  /** Of streams, or where there were none, of answers that came whole. */
   readonly tokenGapMs: number;
 }
 
@@ -204,9 +207,9 @@ export class HealthTable {
     return this.#word(recordAt(slot, row), ttftWord) / 1000;
   }
 
-  /** Milliseconds between two tokens of a stream, smoothed; 0 when none was seen. */
-  tokenGapMs(slot: number, row: number): number {
-    return this.#word(recordAt(slot, row), tokenGapWord) / 1000;
+  /** Milliseconds a token, smoothed; 0 when none was seen. Of streams, or of answers that came whole: those count the prompt too. */
+  tokenGapMs(slot: number, row: number, isStream: boolean): number {
+    return this.#word(recordAt(slot, row), isStream ? tokenGapWord : answerGapWord) / 1000;
   }
 
   view(slot: number, row: number, nowMs: number): HealthView {
@@ -222,7 +225,7 @@ export class HealthTable {
       outForMs,
       ejections: this.#word(at, ejectionsWord),
       ttftMs: this.ttftMs(slot, row),
-      tokenGapMs: this.tokenGapMs(slot, row),
+      tokenGapMs: this.tokenGapMs(slot, row, true) || this.tokenGapMs(slot, row, false),
     };
   }
 
@@ -259,10 +262,11 @@ export class HealthTable {
     this.#blend(recordAt(slot, row) + ttftWord, ms);
   }
 
-  /** As `noteTtft`, for the mean time between two tokens of a stream. */
-  noteTokenGap(slot: number, row: number, ms: number): void {
-    this.#blend(recordAt(slot, wholeRow) + tokenGapWord, ms);
-    this.#blend(recordAt(slot, row) + tokenGapWord, ms);
+  /** As `noteTtft`, for the mean time a token took in one answer. */
+  noteTokenGap(slot: number, row: number, isStream: boolean, ms: number): void {
+    const word = isStream ? tokenGapWord : answerGapWord;
+    this.#blend(recordAt(slot, wholeRow) + word, ms);
+    this.#blend(recordAt(slot, row) + word, ms);
   }
 
   /** A good answer came. `isPaceKnown` false: it was too short to take back what was said of the pace. */

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { faultNames, wholeRow } from '../../src/shm/index.ts';
+import { faultNames, otherRow, wholeRow } from '../../src/shm/index.ts';
 import { answerText, chatRequest, requestText, rig, type Rig, type UpstreamPeer } from '../rig/index.ts';
 import { until } from '../rig/until.ts';
 
@@ -190,10 +190,28 @@ test('slow: when it is the client that reads slowly, the endpoint is not blamed'
     client.pause();
     client.send(chat);
   }
-  await until(() => gateway.fleet.health.tokenGapMs(gateway.slots[1]!, 1) > 0, 'the other has a pace');
+  await until(() => gateway.fleet.health.tokenGapMs(gateway.slots[1]!, otherRow, true) > 0, 'the other has a pace');
   await delay(2500); // Longer than it takes to see a pace.
   expect(view(gateway).faults).toBe(0);
   for (const client of slow) client.resume();
   await gateway.closeReason(4);
   expect(verdict(gateway)).toBe('in');
 }, 20_000);
+
+test('slow: when answers come whole, the tokens they report tell the pace', async () => {
+  const gateway = await pool();
+  const answer = answerText(
+    '{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":1,"completion_tokens":16}}',
+    ['content-type: application/json', 'connection: close'],
+  );
+  for (const [index, waitMs] of [800, 20].entries()) {
+    const late = async (peer: UpstreamPeer): Promise<void> => {
+      await delay(waitMs);
+      peer.send(answer);
+      peer.finish();
+    };
+    always(gateway, late, index);
+  }
+  await serve(gateway, 6);
+  expect(verdict(gateway)).toBe('slow');
+});
