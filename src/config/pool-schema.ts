@@ -30,7 +30,7 @@ export const endpointShape = {
     doc: 'Share of the traffic relative to the others of the pool; 0 keeps new work away.',
   }),
   sku: optional(
-    text({ doc: 'Accelerator it runs on, such as `h100-80g`. Endpoints of one kind are compared with one another.' }),
+    text({ doc: 'Accelerator it runs on, such as `h100-80g`. Only endpoints of one kind are compared with one another; `/status` sums them up.' }),
   ),
   role: choice(['prefill', 'decode', 'both'], { default: 'both', doc: 'Which phase it serves.' }),
 };
@@ -111,7 +111,7 @@ export const ejectionShape = {
     default: 5,
     min: 1,
     max: 1000,
-    doc: 'Faults in a row that take an endpoint out of the pick, altogether or for one model: no connection, a broken, late or truncated response, a 500, 502 or 504, an answer without JSON or without text, a stream that loops or comes at a tenth of the token rate of the other endpoints. health.md lists them.',
+    doc: 'Faults in a row that take an endpoint out of the pick, altogether or for one model: no connection, a broken, late or truncated response, a 500, 502 or 504, an answer without JSON or without text, a stream that loops or comes at a sixth of the token rate of the other endpoints. health.md lists them.',
   }),
   base_ms: durationMs({
     default: '10s',

@@ -13,7 +13,8 @@ const answeringJson: ReadonlySet<Api> = new Set([...generating, Api.embeddings, 
 /** Too few events say nothing about a pace, or about a rate. */
 const pacedEventsMin = 8;
 const ratedEventsMin = 16;
-const slowFactor = 10;
+/** An endpoint at a tenth of the pace of the others is to go; twice or three times as slow is one with more to do. */
+const slowFactor = 6;
 /** Faster than this it is no pace but an answer that something in between has held back. */
 const paceMsMin = 1;
 /** Engines of different speed are told apart below this too, but nobody waits for the slower one. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { EndpointState, FleetTable } from './fleet-table.ts';
 import type { EndpointScrape } from './fleet-table.ts';
-import { otherRow, wholeRow } from './health-table.ts';
+import { otherRow, wholeRow } from './health-record.ts';
 import { createSharedMemory } from './memory.ts';
 
 function tables(endpointCountMax = 4): { control: FleetTable; first: FleetTable; second: FleetTable } {

@@ -1,5 +1,6 @@
 import { assert, fail } from '../core/assert.ts';
-import { HealthTable, wholeRow } from './health-table.ts';
+import { wholeRow } from './health-record.ts';
+import { HealthTable } from './health-table.ts';
 import type { SharedMemory } from './memory.ts';
 
 /**

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { Fault } from './fault.ts';
 import { FleetTable } from './fleet-table.ts';
-import { firstModelRow, healthRowCount, type HealthTable, otherRow, Probe, wholeRow } from './health-table.ts';
+import { firstModelRow, healthRowCount, otherRow, wholeRow } from './health-record.ts';
+import { type HealthTable, Probe } from './health-table.ts';
 import { createSharedMemory } from './memory.ts';
 
 const rule = { consecutiveFailures: 3, baseMs: 10_000, maxMs: 60_000 };

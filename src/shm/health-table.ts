@@ -1,65 +1,9 @@
-import { assert, fail } from '../core/assert.ts';
+import { fail } from '../core/assert.ts';
 import { ejectionPeriodMs, nextEjectionCount, remainingEjections } from './ejection.ts';
 import type { EjectionRule } from './ejection.ts';
 import { Fault } from './fault.ts';
+import { healthRowCount, recordAt, recordShift, rowShift, wholeRow, Word } from './health-record.ts';
 import type { SharedMemory } from './memory.ts';
-
-/**
- * What all threads think of every endpoint: as a whole, and for each model it serves. One record of 64 bytes for each
- * (slot of the fleet table, row). Row 0 is the endpoint itself, row 1 the models without a row of their own, the others are
- * named by `Snapshot.modelRows`.
- *
- *              faults in a row               period over, or recalled
- *   trusted ───────────────────▶ ejected ───────────────────────────▶ probation
- *      ▲                            ▲                                     │  one attempt at a time, over all shards
- *      │                            └──── it failed: twice as long ◀──────┤
- *      └───────── slow start ◀────────────────── it went well ◀───────────┘
- *
- * | Word         | Index | Unit                       | Writer                                         |
- * | ------------ | ----- | -------------------------- | ---------------------------------------------- |
- * | failures     | 0     | faults in a row            | shards, Atomics                                |
- * | outUntil     | 1     | deciseconds of the Clock   | the shard that wins the compare-exchange       |
- * | ejections    | 2     | ejections, decays          | that same shard                                |
- * | distrust     | 3     | 1 from an ejection to the probe that went well | that same shard; the prober |
- * | prober       | 4     | shard index + 1, 0 = free  | shards, compare-exchange; control reclaims     |
- * | warmFrom     | 5     | deciseconds of the Clock   | the prober; control for an endpoint that came  |
- * | failedModels | 6     | bit set of rows (row 0)    | shards, Atomics                                |
- * | reason       | 7     | Fault of the last ejection | the shard that ejected                         |
- * | ejectedAt    | 8     | deciseconds of the Clock   | the shard that ejected                         |
- * | lastFault    | 9     | Fault                      | shards                                         |
- * | coolUntil    | 10    | deciseconds of the Clock   | shards, compare-exchange                       |
- * | answers      | 11    | good answers, wraps        | shards, Atomics                                |
- * | faults       | 12    | faults, wraps              | shards, Atomics                                |
- * | ttftEwma     | 13    | microseconds, 0 = none     | shards, compare-exchange                       |
- * | tokenGapEwma | 14    | microseconds, 0 = none     | shards, compare-exchange                       |
- * | answerGapEwma | 15   | as tokenGapEwma, of answers that came whole | shards, compare-exchange      |
- *
- * The place of the prober names the shard that holds it, so it needs no shadow row to be taken back when that shard died.
- */
-const recordShift = 4; // Words of a record: 1 << 4.
-const rowShift = 4;
-/** Rows of an endpoint: itself, `other`, and 14 models by name. A pool with more judges the rest together. */
-export const healthRowCount = 1 << rowShift;
-export const wholeRow = 0;
-export const otherRow = 1;
-export const firstModelRow = 2;
-
-const failuresWord = 0;
-const outUntilWord = 1;
-const ejectionsWord = 2;
-const distrustWord = 3;
-const proberWord = 4;
-const warmFromWord = 5;
-const failedModelsWord = 6;
-const reasonWord = 7;
-const ejectedAtWord = 8;
-const lastFaultWord = 9;
-const coolUntilWord = 10;
-const answersWord = 11;
-const faultsWord = 12;
-const ttftWord = 13;
-const tokenGapWord = 14;
-const answerGapWord = 15;
 
 const allModels = 0xffff;
 const int32Max = 0x7fff_ffff;
@@ -108,10 +52,15 @@ export interface HealthView {
   readonly tokenGapMs: number;
 }
 
-export function healthMemory(endpointCountMax: number): SharedArrayBuffer {
-  return new SharedArrayBuffer(endpointCountMax << (rowShift + recordShift + 2));
-}
-
+/**
+ * What all threads think of every endpoint: as a whole, and for each model it serves.
+ *
+ *              faults in a row               period over, or recalled
+ *   trusted ───────────────────▶ ejected ───────────────────────────▶ probation
+ *      ▲                            ▲                                     │  one attempt at a time, over all shards
+ *      │                            └──── it failed: twice as long ◀──────┤
+ *      └───────── slow start ◀────────────────── it went well ◀───────────┘
+ */
 export class HealthTable {
   readonly #words: Int32Array;
   /** What this shard writes into a prober's place. */
@@ -136,27 +85,27 @@ export class HealthTable {
   clearRow(slot: number, row: number): void {
     const at = recordAt(slot, row);
     for (let word = 0; word < 1 << recordShift; word++) {
-      if (word !== proberWord) Atomics.store(this.#words, at + word, 0);
+      if (word !== Word.prober) Atomics.store(this.#words, at + word, 0);
     }
   }
 
   /** The endpoint has come, or come back: its share grows from here on. */
   warmUp(slot: number, nowMs: number): void {
-    Atomics.store(this.#words, recordAt(slot, wholeRow) + warmFromWord, deciseconds(nowMs));
+    Atomics.store(this.#words, recordAt(slot, wholeRow) + Word.warmFrom, deciseconds(nowMs));
   }
 
   /** The endpoint accepts connections again: it need not sit out its time. False when it is not out, or for another reason. */
   recall(slot: number, nowMs: number): boolean {
     const at = recordAt(slot, wholeRow);
-    const until = Atomics.load(this.#words, at + outUntilWord);
-    if (nowMs >= until * 100 || this.#word(at, reasonWord) !== Fault.connect) return false;
-    return Atomics.compareExchange(this.#words, at + outUntilWord, until, Math.floor(nowMs / 100)) === until;
+    const until = Atomics.load(this.#words, at + Word.outUntil);
+    if (nowMs >= until * 100 || this.#word(at, Word.reason) !== Fault.connect) return false;
+    return Atomics.compareExchange(this.#words, at + Word.outUntil, until, Math.floor(nowMs / 100)) === until;
   }
 
   /** Once the thread of a shard has ended: what it was probing may be probed by others. */
   reclaimShard(shardIndex: number): void {
     for (let record = 0; record < this.#endpointCountMax << rowShift; record++) {
-      Atomics.compareExchange(this.#words, (record << recordShift) + proberWord, shardIndex + 1, 0);
+      Atomics.compareExchange(this.#words, (record << recordShift) + Word.prober, shardIndex + 1, 0);
     }
   }
 
@@ -177,7 +126,7 @@ export class HealthTable {
 
   /** Ejected, and no probe has gone well since: out, or on probation. */
   isDistrusted(slot: number, row: number): boolean {
-    return (this.#word(recordAt(slot, wholeRow), distrustWord) | this.#word(recordAt(slot, row), distrustWord)) !== 0;
+    return (this.#word(recordAt(slot, wholeRow), Word.distrust) | this.#word(recordAt(slot, row), Word.distrust)) !== 0;
   }
 
   /** Somebody probes it: no other attempt may be made for now. Asked only of what is distrusted. */
@@ -187,43 +136,43 @@ export class HealthTable {
 
   /** The fault the endpoint as a whole was last ejected for. */
   reason(slot: number): Fault {
-    return this.#word(recordAt(slot, wholeRow), reasonWord) as Fault;
+    return this.#word(recordAt(slot, wholeRow), Word.reason) as Fault;
   }
 
   ejections(slot: number): number {
-    return this.#word(recordAt(slot, wholeRow), ejectionsWord);
+    return this.#word(recordAt(slot, wholeRow), Word.ejections);
   }
 
   /** What part of its usual share it may have, 0.1 .. 1, while it is new or just back. */
   share(slot: number, row: number, nowMs: number, slowStartMs: number): number {
     if (slowStartMs === 0) return 1;
-    const whole = this.#word(recordAt(slot, wholeRow), warmFromWord);
-    const warmMs = nowMs - Math.max(whole, this.#word(recordAt(slot, row), warmFromWord)) * 100;
+    const whole = this.#word(recordAt(slot, wholeRow), Word.warmFrom);
+    const warmMs = nowMs - Math.max(whole, this.#word(recordAt(slot, row), Word.warmFrom)) * 100;
     return warmMs >= slowStartMs ? 1 : coldShare + (1 - coldShare) * (Math.max(0, warmMs) / slowStartMs);
   }
 
   /** Milliseconds to the first token of a stream, smoothed; 0 when none was seen. */
   ttftMs(slot: number, row: number): number {
-    return this.#word(recordAt(slot, row), ttftWord) / 1000;
+    return this.#word(recordAt(slot, row), Word.ttft) / 1000;
   }
 
   /** Milliseconds a token, smoothed; 0 when none was seen. Of streams, or of answers that came whole: those count the prompt too. */
   tokenGapMs(slot: number, row: number, isStream: boolean): number {
-    return this.#word(recordAt(slot, row), isStream ? tokenGapWord : answerGapWord) / 1000;
+    return this.#word(recordAt(slot, row), isStream ? Word.tokenGap : Word.answerGap) / 1000;
   }
 
   view(slot: number, row: number, nowMs: number): HealthView {
     const at = recordAt(slot, row);
     const outForMs = this.#recordOutForMs(at, nowMs);
     return {
-      answers: this.#word(at, answersWord) >>> 0,
-      faults: this.#word(at, faultsWord) >>> 0,
+      answers: this.#word(at, Word.answers) >>> 0,
+      faults: this.#word(at, Word.faults) >>> 0,
       isOut: outForMs > 0,
-      isOnProbation: outForMs === 0 && this.#word(at, distrustWord) === 1,
-      reason: this.#word(at, reasonWord) as Fault,
-      ejectedAtMs: this.#word(at, ejectedAtWord) * 100,
+      isOnProbation: outForMs === 0 && this.#word(at, Word.distrust) === 1,
+      reason: this.#word(at, Word.reason) as Fault,
+      ejectedAtMs: this.#word(at, Word.ejectedAt) * 100,
       outForMs,
-      ejections: this.#word(at, ejectionsWord),
+      ejections: this.#word(at, Word.ejections),
       ttftMs: this.ttftMs(slot, row),
       tokenGapMs: this.tokenGapMs(slot, row, true) || this.tokenGapMs(slot, row, false),
     };
@@ -237,11 +186,11 @@ export class HealthTable {
    */
   tryTakeProbes(slot: number, row: number, nowMs: number): number {
     let probes: number = Probe.none;
-    if (this.#word(recordAt(slot, wholeRow), distrustWord) !== 0) {
+    if (this.#word(recordAt(slot, wholeRow), Word.distrust) !== 0) {
       if (!this.#tryProbe(recordAt(slot, wholeRow), nowMs)) return -1;
       probes |= Probe.whole;
     }
-    if (this.#word(recordAt(slot, row), distrustWord) !== 0) {
+    if (this.#word(recordAt(slot, row), Word.distrust) !== 0) {
       if (!this.#tryProbe(recordAt(slot, row), nowMs)) {
         this.giveProbes(slot, row, probes);
         return -1;
@@ -258,13 +207,13 @@ export class HealthTable {
 
   /** Blends one time to first token in. A sample is dropped rather than waited for when other threads keep winning. */
   noteTtft(slot: number, row: number, ms: number): void {
-    this.#blend(recordAt(slot, wholeRow) + ttftWord, ms);
-    this.#blend(recordAt(slot, row) + ttftWord, ms);
+    this.#blend(recordAt(slot, wholeRow) + Word.ttft, ms);
+    this.#blend(recordAt(slot, row) + Word.ttft, ms);
   }
 
   /** As `noteTtft`, for the mean time a token took in one answer. */
   noteTokenGap(slot: number, row: number, isStream: boolean, ms: number): void {
-    const word = isStream ? tokenGapWord : answerGapWord;
+    const word = isStream ? Word.tokenGap : Word.answerGap;
     this.#blend(recordAt(slot, wholeRow) + word, ms);
     this.#blend(recordAt(slot, row) + word, ms);
   }
@@ -272,8 +221,8 @@ export class HealthTable {
   /** A good answer came. `isPaceKnown` false: it was too short to take back what was said of the pace. */
   noteAnswer(attempt: Attempt, isPaceKnown: boolean): void {
     const { slot, row, probes, nowMs } = attempt;
-    Atomics.add(this.#words, recordAt(slot, wholeRow) + answersWord, 1);
-    Atomics.add(this.#words, recordAt(slot, row) + answersWord, 1);
+    Atomics.add(this.#words, recordAt(slot, wholeRow) + Word.answers, 1);
+    Atomics.add(this.#words, recordAt(slot, row) + Word.answers, 1);
     this.#clearFailures(recordAt(slot, wholeRow), isPaceKnown);
     this.#clearFailures(recordAt(slot, row), isPaceKnown);
     this.noteProven(slot, row, probes, nowMs);
@@ -294,12 +243,12 @@ export class HealthTable {
     const { slot, row, fault, modelCount } = attempt;
     const whole = recordAt(slot, wholeRow);
     const model = recordAt(slot, row);
-    Atomics.add(this.#words, whole + faultsWord, 1);
-    Atomics.add(this.#words, model + faultsWord, 1);
-    Atomics.store(this.#words, whole + lastFaultWord, fault);
-    Atomics.store(this.#words, model + lastFaultWord, fault);
+    Atomics.add(this.#words, whole + Word.faults, 1);
+    Atomics.add(this.#words, model + Word.faults, 1);
+    Atomics.store(this.#words, whole + Word.lastFault, fault);
+    Atomics.store(this.#words, model + Word.lastFault, fault);
     const failed = fault === Fault.connect ? allModels : 1 << row;
-    const failedModels = Atomics.or(this.#words, whole + failedModelsWord, failed) | failed;
+    const failedModels = Atomics.or(this.#words, whole + Word.failedModels, failed) | failed;
     const isSeveral = (failedModels & (failedModels - 1)) !== 0;
     const isWhole = modelCount <= 1 || isSeveral;
     let ejected: number = Probe.none;
@@ -310,7 +259,7 @@ export class HealthTable {
 
   /** The endpoint asked to be left alone, for that row's model: it is out of the pick for `periodMs`. */
   coolDown(slot: number, row: number, nowMs: number, periodMs: number): void {
-    const at = recordAt(slot, row) + coolUntilWord;
+    const at = recordAt(slot, row) + Word.coolUntil;
     const next = Math.ceil((nowMs + periodMs) / 100);
     for (;;) {
       const until = Atomics.load(this.#words, at);
@@ -320,52 +269,52 @@ export class HealthTable {
 
   #countFault(at: number, attempt: FaultyAttempt, probe: number, isGrave: boolean): boolean {
     const { rule, nowMs, fault, probes, mayEject } = attempt;
-    const failures = Atomics.add(this.#words, at + failuresWord, 1) + 1;
-    const until = this.#word(at, outUntilWord);
-    const isDistrusted = this.#word(at, distrustWord) === 1;
+    const failures = Atomics.add(this.#words, at + Word.failures, 1) + 1;
+    const until = this.#word(at, Word.outUntil);
+    const isDistrusted = this.#word(at, Word.distrust) === 1;
     // While it is out, and then until its probe is over, attempts that began before say nothing new.
     if (nowMs < until * 100 || !mayEject) return false;
     if (isDistrusted ? (probes & probe) === 0 : !isGrave || failures < rule.consecutiveFailures) return false;
-    const quietMs = isDistrusted ? 0 : nowMs - Math.max(until, this.#word(at, warmFromWord)) * 100;
-    const count = remainingEjections(this.#word(at, ejectionsWord), quietMs, rule);
+    const quietMs = isDistrusted ? 0 : nowMs - Math.max(until, this.#word(at, Word.warmFrom)) * 100;
+    const count = remainingEjections(this.#word(at, Word.ejections), quietMs, rule);
     const next = Math.ceil((nowMs + ejectionPeriodMs(count, rule)) / 100);
-    if (Atomics.compareExchange(this.#words, at + outUntilWord, until, next) !== until) return false;
-    Atomics.store(this.#words, at + ejectionsWord, nextEjectionCount(count, rule));
-    Atomics.store(this.#words, at + reasonWord, fault);
-    Atomics.store(this.#words, at + ejectedAtWord, deciseconds(nowMs));
-    Atomics.store(this.#words, at + distrustWord, 1);
+    if (Atomics.compareExchange(this.#words, at + Word.outUntil, until, next) !== until) return false;
+    Atomics.store(this.#words, at + Word.ejections, nextEjectionCount(count, rule));
+    Atomics.store(this.#words, at + Word.reason, fault);
+    Atomics.store(this.#words, at + Word.ejectedAt, deciseconds(nowMs));
+    Atomics.store(this.#words, at + Word.distrust, 1);
     return true;
   }
 
   #clearFailures(at: number, isPaceKnown: boolean): void {
-    if (this.#word(at, failuresWord) === 0 || this.#word(at, distrustWord) === 1) return;
-    if (!isPaceKnown && this.#word(at, lastFaultWord) === Fault.slow) return;
-    Atomics.store(this.#words, at + failedModelsWord, 0);
-    Atomics.store(this.#words, at + failuresWord, 0);
+    if (this.#word(at, Word.failures) === 0 || this.#word(at, Word.distrust) === 1) return;
+    if (!isPaceKnown && this.#word(at, Word.lastFault) === Fault.slow) return;
+    Atomics.store(this.#words, at + Word.failedModels, 0);
+    Atomics.store(this.#words, at + Word.failures, 0);
   }
 
   #prove(at: number, nowMs: number): void {
-    Atomics.store(this.#words, at + failedModelsWord, 0);
-    Atomics.store(this.#words, at + failuresWord, 0);
-    Atomics.store(this.#words, at + warmFromWord, deciseconds(nowMs));
-    Atomics.store(this.#words, at + distrustWord, 0);
+    Atomics.store(this.#words, at + Word.failedModels, 0);
+    Atomics.store(this.#words, at + Word.failures, 0);
+    Atomics.store(this.#words, at + Word.warmFrom, deciseconds(nowMs));
+    Atomics.store(this.#words, at + Word.distrust, 0);
   }
 
   #tryProbe(at: number, nowMs: number): boolean {
     if (this.#own === 0) fail('control probes nothing');
-    if (Atomics.compareExchange(this.#words, at + proberWord, 0, this.#own) !== 0) return false;
+    if (Atomics.compareExchange(this.#words, at + Word.prober, 0, this.#own) !== 0) return false;
     if (!this.#isRecordOut(at, nowMs)) return true;
     this.#giveProbe(at);
     return false;
   }
 
   #giveProbe(at: number): void {
-    const prober = Atomics.compareExchange(this.#words, at + proberWord, this.#own, 0);
+    const prober = Atomics.compareExchange(this.#words, at + Word.prober, this.#own, 0);
     if (prober !== this.#own) fail('probe given back by another than its holder', at, prober);
   }
 
   #isRecordProbed(at: number): boolean {
-    return this.#word(at, distrustWord) === 1 && this.#word(at, proberWord) !== 0;
+    return this.#word(at, Word.distrust) === 1 && this.#word(at, Word.prober) !== 0;
   }
 
   #isRecordOut(at: number, nowMs: number): boolean {
@@ -373,7 +322,7 @@ export class HealthTable {
   }
 
   #recordOutForMs(at: number, nowMs: number): number {
-    return Math.max(0, Math.max(this.#word(at, outUntilWord), this.#word(at, coolUntilWord)) * 100 - nowMs);
+    return Math.max(0, Math.max(this.#word(at, Word.outUntil), this.#word(at, Word.coolUntil)) * 100 - nowMs);
   }
 
   #blend(at: number, ms: number): void {
@@ -390,11 +339,6 @@ export class HealthTable {
   #word(at: number, word: number): number {
     return Atomics.load(this.#words, at + word);
   }
-}
-
-function recordAt(slot: number, row: number): number {
-  assert(row >= 0 && row < healthRowCount, 'row < healthRowCount');
-  return ((slot << rowShift) | row) << recordShift;
 }
 
 function deciseconds(ms: number): number {

@@ -6,8 +6,9 @@
  * changed by Atomics. Nothing here blocks: a taker that finds no room returns at once.
  *
  * Read in this order: memory (what exists, how large), budget (the smallest example of totals and shadows), fleet-table
- * (what all threads know of each endpoint), fault, ejection and health-table (what they think of it), slab-pool (body
- * memory), histogram, series (metrics). prefix-horizon and prefix-index know which endpoint holds which prompts.
+ * (what all threads know of each endpoint), fault, ejection, health-record and health-table (what they think of it),
+ * slab-pool (body memory), histogram, series (metrics). prefix-horizon and prefix-index know which endpoint holds which
+ * prompts.
  * shared-copy is how bytes get in and out.
  */
 export { SharedBudget } from './budget.ts';
@@ -15,7 +16,8 @@ export type { EjectionRule } from './ejection.ts';
 export { Fault, faultNames } from './fault.ts';
 export { EndpointState, FleetTable } from './fleet-table.ts';
 export type { EndpointScrape } from './fleet-table.ts';
-export { firstModelRow, healthRowCount, HealthTable, otherRow, Probe, wholeRow } from './health-table.ts';
+export { firstModelRow, healthRowCount, otherRow, wholeRow } from './health-record.ts';
+export { HealthTable, Probe } from './health-table.ts';
 export type { Attempt, HealthView } from './health-table.ts';
 export { bucketCount, bucketIndex, bucketUpperBound, percentile } from './histogram.ts';
 export { controlIndex, createSharedMemory } from './memory.ts';

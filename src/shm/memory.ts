@@ -1,7 +1,7 @@
 import { assert } from '../core/assert.ts';
 import { budgetBytesMax, budgetMemoryBytes } from './budget.ts';
 import { fleetMemory } from './fleet-table.ts';
-import { healthMemory } from './health-table.ts';
+import { healthMemory } from './health-record.ts';
 import { seriesMemoryBytes } from './series.ts';
 
 /**
@@ -12,7 +12,7 @@ import { seriesMemoryBytes } from './series.ts';
  * | Field  | Layout in        | Bytes                                            | Writers                    |
  * | ------ | ---------------- | ------------------------------------------------ | -------------------------- |
  * | fleet  | fleet-table.ts   | 128 an endpoint slot, + 16 a slot for each shard | control, shards            |
- * | health | health-table.ts  | 1024 an endpoint slot                            | shards, control            |
+ * | health | health-record.ts | 1024 an endpoint slot                            | shards, control            |
  * | budget | budget.ts        | 128, + 128 a shard                               | shards (control: reclaim)  |
  * | series | series.ts        | one region a shard, the last is control's        | the region's own thread    |
  */
