@@ -36,15 +36,15 @@ export function answerFault(exchange: GatewayExchange, bytes: Buffer, start: num
 }
 
 /** Of a stream, under way or complete: no JSON in it, an error, characters that are none, a loop. */
-export function streamFault(exchange: GatewayExchange, isOver: boolean): Fault {
-  const fault = oddityOf(exchange.responseRelay.tap, isOver);
+export function streamFault(exchange: GatewayExchange): Fault {
+  const fault = oddityOf(exchange.responseRelay.tap);
   if (fault === Fault.none || exchange.responseHead.status !== 200) return Fault.none;
   return generating.has(exchange.facts.api) && !isCoded(exchange) ? fault : Fault.none;
 }
 
-function oddityOf(tap: SseTap, isOver: boolean): Fault {
+function oddityOf(tap: SseTap): Fault {
   const { text } = tap;
-  if (tap.oddCount * 2 > tap.eventCount && (isOver || tap.eventCount >= pacedEventsMin)) return Fault.garbage;
+  if (tap.oddCount > 0) return Fault.garbage; // The official clients throw at the first one.
   if (tap.errorSeen && !tap.isRefusal) return Fault.error;
   if (text.repeatSeen) return Fault.repeat;
   const isRated = text.textCount >= ratedEventsMin;

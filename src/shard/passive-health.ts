@@ -15,6 +15,8 @@ const coolingStatuses: ReadonlySet<number> = new Set([429, 503]);
 
 /** A stream under way has shown its pace by then, if it is to be known within seconds. */
 const paceSeenMs = 2000;
+/** Between two sweeps; so long a gap is a stopped process, a suspended machine or a very busy one. */
+const stoppedMs = 500;
 /** A probe that streams well for so many events has gone well: the others need not wait for its end. */
 const provenEventsMin = 32;
 /** An endpoint that cannot be connected to is called back when it can be (control's recall), whatever its period says. */
@@ -32,6 +34,9 @@ export class PassiveHealth {
   readonly #parts: Pick<ShardParts, 'fleet' | 'clock' | 'log'>;
   readonly #closer: Pick<Closer, 'giveProbe'>;
   readonly #series: SeriesWriter;
+  #sweptMs: number;
+  /** When this thread was last found to have stood still: the pace of what began before is its own. */
+  #stoppedMs = 0;
 
   constructor(
     parts: Pick<ShardParts, 'fleet' | 'clock' | 'log'>,
@@ -41,6 +46,7 @@ export class PassiveHealth {
     this.#parts = parts;
     this.#closer = closer;
     this.#series = series;
+    this.#sweptMs = parts.clock.nowMs;
   }
 
   /** A response head, whether it is relayed or another attempt follows. */
@@ -61,11 +67,17 @@ export class PassiveHealth {
     if (fault !== Fault.none) this.noteFault(exchange, fault, 'the answer is no JSON');
   }
 
+  /** Called by every sweep, before exchanges are looked at. */
+  noteSweep(nowMs: number): void {
+    if (nowMs - this.#sweptMs > stoppedMs) this.#stoppedMs = nowMs;
+    this.#sweptMs = nowMs;
+  }
+
   /** Called now and then while a response streams: what is plain already need not wait for its end. */
   watch(exchange: GatewayExchange, nowMs: number): void {
     if (exchange.isJudged || !exchange.isEventStream) return;
     const { eventCount, text } = exchange.responseRelay.tap;
-    let fault = streamFault(exchange, false);
+    let fault = streamFault(exchange);
     if (fault !== Fault.none || text.textCount === 0) {
       // There is no text whose pace could be seen.
     } else if (exchange.textSinceMs === 0) {
@@ -89,7 +101,7 @@ export class PassiveHealth {
     let fault: Fault = Fault.none;
     let isPaceKnown = false;
     if (status === 200) {
-      fault = exchange.isEventStream ? streamFault(exchange, true) : Fault.none;
+      fault = exchange.isEventStream ? streamFault(exchange) : Fault.none;
       if (fault === Fault.none) fault = textlessFault(exchange, usage);
       const pace = exchange.isEventStream
         ? paceOf(exchange, exchange.lastEventMs, true)
@@ -176,6 +188,7 @@ export class PassiveHealth {
   /** Blends the pace in and compares it with the other endpoints of the pool that run on the same hardware. */
   #paceFault(exchange: GatewayExchange, pace: Pace): Fault {
     const { health } = this.#parts.fleet;
+    if (exchange.dispatchedMs < this.#stoppedMs) return Fault.none;
     health.noteTokenGap(slotOf(exchange), exchange.modelRow, exchange.isEventStream, pace.gapMs);
     return pace.isSlow(this.#gapOfOthers(exchange)) ? Fault.slow : Fault.none;
   }

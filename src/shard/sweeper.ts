@@ -31,6 +31,7 @@ export class Sweeper {
 
   sweep(nowMs: number): void {
     const { open } = this.#state;
+    this.#health.noteSweep(nowMs);
     // Backwards: closing an exchange moves the last one into its place.
     for (let index = open.length - 1; index >= 0; index--) {
       const exchange = open[index];
