@@ -295,4 +295,13 @@ test('drain: when an endpoint loses its weight or leaves with a reload, it says 
   finish();
   for (const answer of answers) expect((await answer).status).toBe(200);
   await eventually(async () => (await gateway.admin<Status>('/status')).draining.length === 0, 'it is gone');
+  // Back again: it is new.
+  await writeFile(gateway.configPath, head + withUrls(pool('{ url: "$0" }, { url: "$2" }')));
+  expect(
+    (await fetch(`${gateway.adminUrl}/reload`, { method: 'POST', headers: { 'x-penstock-admin': '1' } })).status,
+  ).toBe(200);
+  expect((await endpoints(gateway)).map(({ state, phase }) => [state, phase])).toEqual([
+    ['healthy', 'slow_start'],
+    ['healthy', 'serving'],
+  ]);
 }, 30_000);
