@@ -46,7 +46,7 @@ async function setup() {
   /** So that the next ejection is not the first. */
   const prove = (index: number): void => {
     const probes = shard.health.tryTakeProbes(slots[index]!, otherRow, clock.refresh());
-    shard.health.noteAnswer({ slot: slots[index]!, row: otherRow, probes, nowMs: clock.nowMs }, true);
+    shard.health.noteAnswer({ slot: slots[index]!, row: otherRow, probes, nowMs: clock.nowMs }, Fault.slow);
     shard.health.giveProbes(slots[index]!, otherRow, probes);
   };
   return { recalled, eject, isOut, prove, url: `http://127.0.0.1:${port}` };

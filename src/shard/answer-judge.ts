@@ -75,12 +75,12 @@ export interface Pace {
 }
 
 /**
- * From the first text that was noticed until `untilMs`; null when that says nothing about the endpoint: too few events, or a
- * client that read slowly and so held them up. Of a stream under way the time that went by counts, however few they are.
+ * From `textSinceMs` until `untilMs`, or of a stream too short for that, from its first piece; null when that says nothing
+ * about the endpoint: too few events, or a client that read slowly and so held them up.
  */
 export function paceOf(exchange: GatewayExchange, untilMs: number, isOver: boolean): Pace | null {
   const { tap, wasBlocked } = exchange.responseRelay;
-  if (wasBlocked || (isOver && tap.eventCount < pacedEventsMin)) return null;
+  if (wasBlocked || (isOver && (tap.eventCount < pacedEventsMin || exchange.isPaceKnown))) return null;
   const isFromText = exchange.textSinceMs > 0 && tap.eventCount - exchange.textSinceEvent >= pacedEventsMin;
   const fromMs = isFromText || !isOver ? exchange.textSinceMs : exchange.firstByteMs;
   const eventCount = tap.eventCount - (isFromText || !isOver ? exchange.textSinceEvent : 1);

@@ -83,8 +83,9 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
   probes: number = Probe.none;
   /** The endpoint has been judged by it; what follows is its consequence. */
   isJudged = false;
-  isPaceNoted = false;
-  /** When its first text was noticed, and which event that was; 0 = not yet. */
+  /** Its pace has been judged while it streams. */
+  isPaceKnown = false;
+  /** Since when its pace is watched, from the first text on, and at which event that was; 0 = not yet. */
   textSinceMs = 0;
   textSinceEvent = 0;
 
@@ -139,7 +140,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
   beginAttempt(probes: number): void {
     this.probes = probes;
     this.isJudged = false;
-    this.isPaceNoted = false;
+    this.isPaceKnown = false;
     this.textSinceMs = 0;
     this.textSinceEvent = 0;
   }

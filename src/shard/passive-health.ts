@@ -1,5 +1,5 @@
 import { counterCell, metrics } from '../account/index.ts';
-import { Half } from '../exchange/index.ts';
+import { Api, Half } from '../exchange/index.ts';
 import { type ResponseParser, retryAfterMs, type TokenUsage } from '../http/index.ts';
 import { Fault, faultNames, Probe, type SeriesWriter, wholeRow } from '../shm/index.ts';
 import type { UpstreamFailure } from '../upstream/index.ts';
@@ -13,8 +13,10 @@ import type { ShardParts } from './shard-state.ts';
 const faultyStatuses: ReadonlySet<number> = new Set([500, 502, 504]);
 const coolingStatuses: ReadonlySet<number> = new Set([429, 503]);
 
-/** A stream under way has shown its pace by then, if it is to be known within seconds. */
-const paceSeenMs = 2000;
+/** The pace of a stream under way is taken for each such time, if it is to be known within seconds. */
+const windowMs = 2000;
+/** In which fewer events are a pause, for a tool or a thought, and no pace. */
+const windowEventsMin = 2;
 /** Between two sweeps; so long a gap is a stopped process, a suspended machine or a very busy one. */
 const stoppedMs = 500;
 /** A probe that streams well for so many events has gone well: the others need not wait for its end. */
@@ -83,10 +85,14 @@ export class PassiveHealth {
     } else if (exchange.textSinceMs === 0) {
       exchange.textSinceMs = nowMs;
       exchange.textSinceEvent = eventCount;
-    } else if (!exchange.isPaceNoted && nowMs - exchange.textSinceMs >= paceSeenMs) {
-      exchange.isPaceNoted = true;
-      const pace = paceOf(exchange, nowMs, false);
-      if (pace !== null) fault = this.#paceFault(exchange, pace);
+    } else if (nowMs - exchange.textSinceMs >= windowMs) {
+      const pace = eventCount - exchange.textSinceEvent < windowEventsMin ? null : paceOf(exchange, nowMs, false);
+      if (pace !== null) {
+        exchange.isPaceKnown = true;
+        fault = this.#paceFault(exchange, pace);
+      }
+      exchange.textSinceMs = nowMs;
+      exchange.textSinceEvent = eventCount;
     }
     if (fault !== Fault.none) this.noteFault(exchange, fault, 'seen while it streamed');
     else if (exchange.probes !== Probe.none && text.textCount >= provenEventsMin) this.#trust(exchange);
@@ -99,7 +105,7 @@ export class PassiveHealth {
     const isRefused = status === 429 || (exchange.isEventStream && exchange.responseRelay.tap.isRefusal);
     if (isRefused) return; // It says nothing of the answers that are to be had.
     let fault: Fault = Fault.none;
-    let isPaceKnown = false;
+    let heals: Fault = exchange.isPaceKnown ? Fault.slow : isInference(exchange) ? Fault.empty : Fault.stalled;
     if (status === 200) {
       fault = exchange.isEventStream ? streamFault(exchange) : Fault.none;
       if (fault === Fault.none) fault = textlessFault(exchange, usage);
@@ -107,7 +113,7 @@ export class PassiveHealth {
         ? paceOf(exchange, exchange.lastEventMs, true)
         : wholePaceOf(exchange, usage, this.#parts.clock.nowMs);
       if (pace !== null && fault === Fault.none) {
-        isPaceKnown = true;
+        heals = Fault.slow;
         fault = this.#paceFault(exchange, pace);
       }
     }
@@ -118,7 +124,7 @@ export class PassiveHealth {
     exchange.isJudged = true;
     const { fleet, clock } = this.#parts;
     const { modelRow, probes } = exchange;
-    fleet.health.noteAnswer({ slot: slotOf(exchange), row: modelRow, probes, nowMs: clock.nowMs }, isPaceKnown);
+    fleet.health.noteAnswer({ slot: slotOf(exchange), row: modelRow, probes, nowMs: clock.nowMs }, heals);
   }
 
   /** The connection failed before the response was complete. */
@@ -220,6 +226,11 @@ export class PassiveHealth {
     for (const { slot } of pool.endpoints) if (slot !== own && fleet.health.isOut(slot, row, clock.nowMs)) outCount++;
     return outCount * 100 > pool.endpoints.length * pool.config.ejection.shareMaxPercent;
   }
+}
+
+/** That the server answers `GET /version` says nothing about its model. */
+function isInference({ facts }: GatewayExchange): boolean {
+  return facts.api !== Api.other && facts.api !== Api.models;
 }
 
 function slotOf(exchange: GatewayExchange): number {

@@ -14,7 +14,7 @@ export const Fault = {
   broken: 6,
   stalled: 7,
   truncated: 8,
-  // In a response that looks like success.
+  // In a response that looks like success. Only answers of a model say that these are over; of `slow`, only long ones.
   error: 9,
   garbage: 10,
   replaced: 11,

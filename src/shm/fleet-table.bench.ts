@@ -1,5 +1,6 @@
 import { bench, do_not_optimize, run } from 'mitata';
 import { SharedBudget } from './budget.ts';
+import { Fault } from './fault.ts';
 import { EndpointState, FleetTable } from './fleet-table.ts';
 import { createSharedMemory } from './memory.ts';
 
@@ -43,7 +44,7 @@ bench('look at 64 endpoints: screen, readScrape, inflight, ttftMs', () => {
 });
 bench('noteTtft', () => table.health.noteTtft(5, 2, 120));
 const answer = { slot: 5, row: 2, probes: 0, nowMs };
-bench('noteAnswer, no fault before', () => table.health.noteAnswer(answer, true));
+bench('noteAnswer, no fault before', () => table.health.noteAnswer(answer, Fault.slow));
 bench('budget: take, give', () => {
   budget.tryTake(16_384);
   budget.give(16_384);

@@ -60,7 +60,7 @@ test('health-table: when a good answer comes between faults, they are not in a r
   const { first, second, slot } = tables();
   for (let round = 0; round < 4; round++) {
     expect([fault(first, slot, 1000), fault(second, slot, 1000)]).toEqual([0, 0]);
-    second.noteAnswer({ slot, row: otherRow, probes: Probe.none, nowMs: 1000 }, true);
+    second.noteAnswer({ slot, row: otherRow, probes: Probe.none, nowMs: 1000 }, Fault.slow);
   }
 });
 
@@ -69,9 +69,32 @@ test('health-table: when an answer is too short to show a pace, it does not take
   const answer = { slot, row: otherRow, probes: Probe.none, nowMs: 1000 };
   for (let count = 0; count < 2; count++) {
     fault(first, slot, 1000, { fault: Fault.slow });
-    first.noteAnswer(answer, false);
+    first.noteAnswer(answer, Fault.empty);
   }
   expect(fault(first, slot, 1000, { fault: Fault.slow })).toBe(Probe.whole);
+});
+
+test('health-table: when an answer is of no model, it takes back what was wrong with the server, and not with its answers', () => {
+  const { control, first, slot } = tables();
+  const plain = { slot, row: otherRow, probes: Probe.none, nowMs: 1000 };
+  for (let count = 0; count < 5; count++) {
+    expect(fault(first, slot, 1000, { fault: Fault.reset })).toBe(Probe.none);
+    first.noteAnswer(plain, Fault.stalled);
+  }
+  for (let count = 0; count < 3; count++) {
+    fault(first, slot, 1000, { fault: Fault.garbage });
+    first.noteAnswer(plain, Fault.stalled);
+  }
+  expect(control.isOut(slot, otherRow, 1000)).toBe(true);
+  for (const [heals, isOnProbation] of [
+    [Fault.stalled, true],
+    [Fault.empty, false],
+  ] as const) {
+    const probes = first.tryTakeProbes(slot, otherRow, 20_000);
+    first.noteAnswer({ slot, row: otherRow, probes, nowMs: 20_000 }, heals);
+    first.giveProbes(slot, otherRow, probes);
+    expect(control.view(slot, wholeRow, 20_000).isOnProbation).toBe(isOnProbation);
+  }
 });
 
 test('health-table: when the period is over, one attempt at a time is made over all shards, until one goes well', () => {
@@ -84,7 +107,7 @@ test('health-table: when the period is over, one attempt at a time is made over 
   // Its client went away: nothing is known, and the next one may try.
   first.giveProbes(slot, otherRow, Probe.whole);
   expect(second.tryTakeProbes(slot, otherRow, 11_000)).toBe(Probe.whole);
-  second.noteAnswer({ slot, row: otherRow, probes: Probe.whole, nowMs: 12_000 }, true);
+  second.noteAnswer({ slot, row: otherRow, probes: Probe.whole, nowMs: 12_000 }, Fault.slow);
   second.giveProbes(slot, otherRow, Probe.whole);
   expect(control.view(slot, wholeRow, 12_000)).toMatchObject({ isOut: false, isOnProbation: false });
   expect(first.tryTakeProbes(slot, otherRow, 12_000)).toBe(Probe.none);
@@ -123,7 +146,7 @@ test('health-table: when an endpoint flaps, its ejections grow to the maximum al
     while (first.isOut(slot, otherRow, nowMs)) nowMs += 100;
     periods.push(nowMs - start);
     const probes = first.tryTakeProbes(slot, otherRow, nowMs);
-    first.noteAnswer({ slot, row: otherRow, probes, nowMs }, true);
+    first.noteAnswer({ slot, row: otherRow, probes, nowMs }, Fault.slow);
     first.giveProbes(slot, otherRow, probes);
     nowMs += 1000;
   }
@@ -134,7 +157,7 @@ test('health-table: when an endpoint is bad for one model of several, it is out 
   const { control, first, slot } = tables();
   const bad = { row: rowA, modelCount: 2 };
   for (let round = 0; round < 3; round++) {
-    first.noteAnswer({ slot, row: rowB, probes: Probe.none, nowMs: 0 }, true);
+    first.noteAnswer({ slot, row: rowB, probes: Probe.none, nowMs: 0 }, Fault.slow);
     expect(fault(first, slot, 0, bad)).toBe(round < 2 ? Probe.none : Probe.model);
   }
   expect([control.isOut(slot, rowA, 5000), control.isOut(slot, rowB, 5000)]).toEqual([true, false]);
@@ -142,7 +165,7 @@ test('health-table: when an endpoint is bad for one model of several, it is out 
   expect(first.tryTakeProbes(slot, rowB, 10_000)).toBe(Probe.none);
   const probes = first.tryTakeProbes(slot, rowA, 10_000);
   expect(probes).toBe(Probe.model);
-  first.noteAnswer({ slot, row: rowA, probes, nowMs: 10_000 }, true);
+  first.noteAnswer({ slot, row: rowA, probes, nowMs: 10_000 }, Fault.slow);
   first.giveProbes(slot, rowA, probes);
   expect(control.isDistrusted(slot, rowA)).toBe(false);
 });
@@ -160,8 +183,8 @@ test('health-table: when faults in a row are of several models, or of no connect
 
 test('health-table: when answers and faults are noted, they are counted for the model and for the endpoint', () => {
   const { control, first, second, slot } = tables();
-  first.noteAnswer({ slot, row: rowA, probes: Probe.none, nowMs: 0 }, true);
-  second.noteAnswer({ slot, row: rowB, probes: Probe.none, nowMs: 0 }, true);
+  first.noteAnswer({ slot, row: rowA, probes: Probe.none, nowMs: 0 }, Fault.slow);
+  second.noteAnswer({ slot, row: rowB, probes: Probe.none, nowMs: 0 }, Fault.slow);
   fault(first, slot, 0, { row: rowB });
   const views = [wholeRow, rowA, rowB].map((row) => control.view(slot, row, 0));
   expect(views.map(({ answers, faults }) => [answers, faults])).toEqual([

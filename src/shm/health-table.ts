@@ -218,14 +218,18 @@ export class HealthTable {
     this.#blend(recordAt(slot, row) + word, ms);
   }
 
-  /** A good answer came. `isPaceKnown` false: it was too short to take back what was said of the pace. */
-  noteAnswer(attempt: Attempt, isPaceKnown: boolean): void {
+  /** A good answer came. `heals`: the last of the faults, in their order, that such an answer can take back. */
+  noteAnswer(attempt: Attempt, heals: Fault): void {
     const { slot, row, probes, nowMs } = attempt;
     Atomics.add(this.#words, recordAt(slot, wholeRow) + Word.answers, 1);
     Atomics.add(this.#words, recordAt(slot, row) + Word.answers, 1);
-    this.#clearFailures(recordAt(slot, wholeRow), isPaceKnown);
-    this.#clearFailures(recordAt(slot, row), isPaceKnown);
-    this.noteProven(slot, row, probes, nowMs);
+    this.#clearFailures(recordAt(slot, wholeRow), heals);
+    this.#clearFailures(recordAt(slot, row), heals);
+    // Nobody is kept on probation because answers are too short to show a pace.
+    const proves = heals === Fault.empty ? Fault.slow : heals;
+    if (this.#word(recordAt(slot, wholeRow), Word.reason) <= proves)
+      this.noteProven(slot, row, probes & Probe.whole, nowMs);
+    if (this.#word(recordAt(slot, row), Word.reason) <= proves) this.noteProven(slot, row, probes & Probe.model, nowMs);
   }
 
   /** The probe went well, or as well as can be said of a stream that goes on. The slow start begins. */
@@ -286,9 +290,9 @@ export class HealthTable {
     return true;
   }
 
-  #clearFailures(at: number, isPaceKnown: boolean): void {
+  #clearFailures(at: number, heals: Fault): void {
     if (this.#word(at, Word.failures) === 0 || this.#word(at, Word.distrust) === 1) return;
-    if (!isPaceKnown && this.#word(at, Word.lastFault) === Fault.slow) return;
+    if (this.#word(at, Word.lastFault) > heals) return;
     Atomics.store(this.#words, at + Word.failedModels, 0);
     Atomics.store(this.#words, at + Word.failures, 0);
   }

@@ -140,7 +140,7 @@ test('ejection: when one endpoint sends tokens at a tenth of the pace of the oth
   const gateway = await pool(2);
   gateway.upstreams[0]!.onPeer = (peer) => paced(peer, 150);
   gateway.upstreams[1]!.onPeer = (peer) => paced(peer, 3);
-  // The other one has to have streamed before there is a pace to compare with.
-  await serve(gateway, 2 * limit + 2);
+  // The other one has to have streamed before there is a pace to compare with; on a busy machine its first one is none.
+  for (let count = 2; count <= 24 && !isOut(gateway, 0); count += 2) await serve(gateway, count);
   expect([isOut(gateway, 0), isOut(gateway, 1)]).toEqual([true, false]);
 });
