@@ -79,6 +79,7 @@ async function load(
 }
 
 interface Health {
+  readonly inflight: number;
   readonly state: string;
   readonly phase: string;
   readonly last_ejection: { readonly fault: string } | null;
@@ -267,24 +268,26 @@ test('drain: when an endpoint loses its weight or leaves with a reload, it says 
   const pool = (list: string): string =>
     `pools: [{ name: only, engine: none, picker: round_robin, endpoints: [${list}] }]\n`;
   const gateway = await start(pool('{ url: "$0" }, { url: "$1" }, { url: "$2" }'));
-  let finish = (): void => {};
+  const held: (() => void)[] = [];
   first!.serve = (response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     response.write('data: {"choices":[{"delta":{"content":"a"}}]}\n\n');
-    finish = () => void response.end('data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n');
+    held.push(() => void response.end('data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'));
   };
   const answers: Promise<Answer>[] = [];
-  while (first!.count === 0) {
+  while (held.length === 0) {
     answers.push(ask(gateway));
     await delay(20);
   }
+  // Those that are not held are over soon.
+  await eventually(async () => (await endpoints(gateway))[0]!.inflight === held.length, 'the others are answered');
   const text = await readFile(gateway.configPath, 'utf8');
   const head = text.slice(0, text.indexOf('pools:'));
   await writeFile(gateway.configPath, head + withUrls(pool('{ url: "$1", weight: 0 }, { url: "$2" }')));
   const reloaded = await fetch(`${gateway.adminUrl}/reload`, { method: 'POST', headers: { 'x-penstock-admin': '1' } });
   expect(reloaded.status).toBe(200);
   const status = await gateway.admin<Status>('/status');
-  expect(status.draining).toMatchObject([{ pool: 'only', url: first!.url, inflight: 1 }]);
+  expect(status.draining).toMatchObject([{ pool: 'only', url: first!.url, inflight: held.length }]);
   expect(status.pools[0]!.endpoints.map(({ state }) => state)).toEqual(['draining', 'healthy']);
   const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
   for (const { url } of [first!, second!])
@@ -292,7 +295,7 @@ test('drain: when an endpoint loses its weight or leaves with a reload, it says 
   const before = [first!.count, second!.count];
   await load(gateway, 4, (count) => count >= 20);
   expect([first!.count, second!.count], 'nothing new').toEqual(before);
-  finish();
+  for (const finish of held) finish();
   for (const answer of answers) expect((await answer).status).toBe(200);
   await eventually(async () => (await gateway.admin<Status>('/status')).draining.length === 0, 'it is gone');
   // Back again: it is new.
