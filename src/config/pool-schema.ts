@@ -30,7 +30,9 @@ export const endpointShape = {
     doc: 'Share of the traffic relative to the others of the pool; 0 keeps new work away.',
   }),
   sku: optional(
-    text({ doc: 'Accelerator it runs on, such as `h100-80g`. Only endpoints of one kind are compared with one another; `/status` sums them up.' }),
+    text({
+      doc: 'Accelerator it runs on, such as `h100-80g`. Only endpoints of one kind are compared with one another; `/status` sums them up.',
+    }),
   ),
   role: choice(['prefill', 'decode', 'both'], { default: 'both', doc: 'Which phase it serves.' }),
 };
