@@ -1,4 +1,4 @@
-import { type CloseCode, closeReasons, type Exchange } from '../exchange/index.ts';
+import { type CloseCode, closeReasons, type Exchange, priorityNames } from '../exchange/index.ts';
 import type { SseTap, TokenUsage } from '../http/index.ts';
 import type { SeriesWriter } from '../shm/index.ts';
 import { counterCell, histogramCell, metrics } from './metrics.ts';
@@ -27,9 +27,6 @@ interface ServedCells {
 export type Oddity = 'half_event' | 'half_character' | 'after_done' | 'after_response';
 
 const noCell = -1;
-
-/** There are no priorities yet; the label is there for when there are. */
-const defaultPriority = 'default';
 
 /** Bytes of prompt text to a token, where nothing better is known. */
 const bytesPerToken = 4;
@@ -78,7 +75,7 @@ export class Accountant {
 
   /** The exchange joins (+1) or leaves (-1) its pool's queue. */
   noteQueue(exchange: Exchange, delta: 1 | -1, waitedMs: number): void {
-    const labels = [exchange.poolName, defaultPriority] as const;
+    const labels = [exchange.poolName, priorityNames[exchange.priority]] as const;
     this.#series.add(counterCell(this.#series, metrics.queueDepth, labels), delta);
     if (delta < 0) this.#series.record(histogramCell(this.#series, metrics.queueWait, labels), micros(waitedMs));
   }

@@ -25,6 +25,13 @@ test('config: when only listeners and pools are given, every other setting has t
     targetBytesMax: 8192,
     headerCountMax: 98,
     bufferedBytesMax: 1_073_741_824,
+    connectionsMax: 'auto',
+    connectionsPerAddressMax: 0,
+    requestsMax: 0,
+    shedDelayMs: 100,
+    shedMemoryPercent: 85,
+    uploadRateMinBytes: 16_384,
+    priorityHeader: null,
   });
   expect(config.timeouts).toEqual({
     connectMs: 2000,
@@ -33,6 +40,7 @@ test('config: when only listeners and pools are given, every other setting has t
     streamPingMs: 0,
     requestIdleMs: 30_000,
     downstreamIdleMs: 75_000,
+    downstreamWriteMs: 7000,
     totalMs: 0,
     drainMs: 600_000,
   });
@@ -46,6 +54,7 @@ test('config: when only listeners and pools are given, every other setting has t
       tls: null,
       filterChains: [],
       chunkedRequests: 'accept',
+      priority: 'normal',
       proxyProtocol: false,
     },
   ]);

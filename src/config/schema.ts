@@ -16,8 +16,8 @@ import {
   wanted,
 } from './field.ts';
 import { filterChain } from './filter-schema.ts';
+import { autoOrInteger, downstreamWriteMs, listenerPriority, modelPriority, overloadShape } from './overload-schema.ts';
 import { pool } from './pool-schema.ts';
-import { readInteger } from './units.ts';
 import { filePath, name, passphrase, secret } from './text-field.ts';
 
 const certificate = section(
@@ -58,6 +58,7 @@ const listener = section(
       reload: 'live',
       doc: '`reject` answers 411 to a request body without a length.',
     }),
+    priority: listenerPriority,
     proxy_protocol: flag({
       default: false,
       doc: 'Reads the client address from a PROXY protocol header. Only behind a balancer that always sends one: anyone else could forge it.',
@@ -86,31 +87,9 @@ const admin = section(
   { default: {}, reload: 'restart', doc: 'The admin port. Loopback unless told otherwise.' },
 );
 
-const shardCount = z
-  .union(
-    [
-      z.number().meta({ type: 'integer', minimum: 1, maximum: 64 }),
-      z.string().meta({ pattern: String.raw`^(auto|\d+)$|\$\{` }),
-    ],
-    {
-      error: wanted('auto or a number from 1 to 64'),
-    },
-  )
-  .transform((raw, context): 'auto' | number => {
-    if (raw === 'auto') return raw;
-    const reading = readInteger(raw);
-    if ('value' in reading && reading.value >= 1 && reading.value <= 64) return reading.value;
-    context.addIssue({ code: 'custom', message: 'must be auto or a number from 1 to 64' });
-    return z.NEVER;
-  });
-
 const runtime = section(
   {
-    shards: field(
-      shardCount,
-      { default: 'auto', doc: 'Accept threads. `auto` is one for each CPU.' },
-      { type: '`auto` or integer', bounds: '1 to 64' },
-    ),
+    shards: autoOrInteger({ default: 'auto', min: 1, max: 64, doc: 'Accept threads. `auto` is one for each CPU.' }),
     code_from_strings: choice(['reject', 'accept'], {
       default: 'reject',
       doc: 'Whether `eval` and `new Function` work in the threads that handle requests. The gateway needs neither; a filter of your own may (ajv, for one).',
@@ -173,6 +152,7 @@ export const limitsShape = {
     reload: 'restart',
     doc: 'Bytes of bodies held at once, all shards together. Beyond it intake pauses, then answers 503. Not less than `body_bytes_max`.',
   }),
+  ...overloadShape,
 };
 
 const limits = section(limitsShape, { default: {}, doc: 'What one request, and all together, may take.' });
@@ -192,7 +172,7 @@ const timeouts = section(
       default: '30s',
       min: '1ms',
       max: '24h',
-      doc: 'Between two reads of a request body; then 408. A client slower than 16 KB/s for 10 s is closed by the acceptor itself, without an answer.',
+      doc: 'Between two reads of a request body; then 408. A body that comes, but slowly, is up to `limits.upload_rate_min_bytes`.',
     }),
     downstream_idle_ms: durationMs({
       default: '75s',
@@ -200,6 +180,7 @@ const timeouts = section(
       max: '24h',
       doc: 'A kept-alive connection without a request. The bundled acceptor closes it after 10 to 12 s, whatever this says.',
     }),
+    downstream_write_ms: downstreamWriteMs,
     total_ms: durationMs({
       default: 0,
       min: 0,
@@ -246,6 +227,7 @@ const model = section(
       max: 64,
       doc: 'Tried in order: the next when one is saturated, unhealthy, or has failed before anything was relayed.',
     }),
+    priority: modelPriority,
   },
   { doc: 'One model.' },
 );

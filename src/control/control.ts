@@ -4,14 +4,16 @@ import { configFingerprint, formatProblem, loadConfig, restartChanges } from '..
 import type { Config } from '../config/index.ts';
 import { Clock } from '../core/index.ts';
 import type { ListenPorts, Snapshot } from '../shard/protocol.ts';
-import { createSharedMemory, FleetTable } from '../shm/index.ts';
+import { Admission, createSharedMemory, FleetTable } from '../shm/index.ts';
 import type { SharedMemory } from '../shm/index.ts';
 import type { BackoffRule } from './backoff.ts';
 import { deferred } from './deferred.ts';
 import { EndpointSlots } from './endpoint-slots.ts';
 import type { DrainingEndpoint, SlotPlan } from './endpoint-slots.ts';
+import { connectionsMaxOf } from './file-limit.ts';
 import { HealthMonitor } from './health.ts';
 import { reclaimShard } from './lost-shard.ts';
+import { MemoryWatch } from './memory-watch.ts';
 import { modelRowsOf } from './model-rows.ts';
 import { ProbeClient } from './probe-client.ts';
 import type { ProbeTarget } from './probe-client.ts';
@@ -61,6 +63,8 @@ export class Control {
   readonly startedAtMs = performance.now();
   readonly clock = new Clock();
   readonly memory: SharedMemory;
+  /** Of clients, over all shards. */
+  readonly connectionsMax: number;
   readonly fleet: FleetTable;
   readonly shards: ShardSet;
   readonly health: HealthMonitor;
@@ -69,6 +73,7 @@ export class Control {
   readonly #probes = new ProbeClient();
   readonly #slots: EndpointSlots;
   readonly #recall: Recall;
+  readonly #memoryWatch: MemoryWatch;
   readonly #started = deferred<null>();
   readonly #stopped = deferred<boolean>();
   #phase: ControlPhase = 'starting';
@@ -91,6 +96,8 @@ export class Control {
       endpointCountMax,
       bufferedBytesMax: config.limits.bufferedBytesMax,
     });
+    this.connectionsMax = connectionsMaxOf(config, shardCount, log);
+    this.#memoryWatch = new MemoryWatch(new Admission(this.memory, -1));
     this.fleet = new FleetTable(this.memory, -1);
     this.#slots = new EndpointSlots(this.fleet);
     const plan = this.#slots.plan(config);
@@ -114,6 +121,7 @@ export class Control {
       init: (shardIndex) => ({
         shardIndex,
         memory: this.memory,
+        connectionsMax: this.connectionsMax,
         snapshot: this.#snapshot,
         logLevel: options.logLevel,
         uwsPath: options.uwsPath,
@@ -259,6 +267,7 @@ export class Control {
     this.health.stop();
     this.scraper.stop();
     this.#recall.stop();
+    this.#memoryWatch.stop();
     if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);
     await this.#probes.close();
     this.#phase = 'stopped';

@@ -1,5 +1,5 @@
 import { metrics } from '../account/metrics.ts';
-import { SeriesReader, SeriesWriter, SharedBudget } from '../shm/index.ts';
+import { Admission, SeriesReader, SeriesWriter, SharedBudget } from '../shm/index.ts';
 import type { FleetTable, SharedMemory } from '../shm/index.ts';
 
 /**
@@ -10,6 +10,7 @@ import type { FleetTable, SharedMemory } from '../shm/index.ts';
 export function reclaimShard(memory: SharedMemory, fleet: FleetTable, shardIndex: number): void {
   fleet.reclaimShard(shardIndex);
   new SharedBudget(memory, -1).reclaimShard(shardIndex);
+  new Admission(memory, -1).reclaimShard(shardIndex);
   const writer = new SeriesWriter(memory, shardIndex);
   const { counters } = new SeriesReader(memory).collect();
   for (const { metricId, labels, values } of counters) {
@@ -25,4 +26,5 @@ const gauges: ReadonlySet<number> = new Set([
   metrics.queueDepth.id,
   metrics.slabsInUse.id,
   metrics.shardConnections.id,
+  metrics.shedLevel.id,
 ]);

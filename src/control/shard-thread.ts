@@ -172,7 +172,7 @@ export class ShardThread {
   #onMessage(message: ShardToControl): void {
     if (message.kind === 'log') {
       this.#events.onLog(message.lines);
-      this.#post({ kind: 'logged', bytes: Buffer.byteLength(message.lines) });
+      this.#post({ kind: 'logged', chars: message.lines.length });
       return;
     }
     if (message.kind === 'exchanges') {

@@ -1,5 +1,5 @@
 import { metrics } from '../account/metrics.ts';
-import { SharedBudget } from '../shm/index.ts';
+import { Admission, SharedBudget } from '../shm/index.ts';
 import type { CounterSeries, SeriesSnapshot } from '../shm/index.ts';
 import type { Control } from './control.ts';
 import { skuStatuses } from './endpoint-health.ts';
@@ -59,6 +59,13 @@ export interface Status {
   readonly cpu_s: number;
   readonly buffered_bytes: number;
   readonly buffered_bytes_max: number;
+  /** Of clients. */
+  readonly connections: number;
+  readonly connections_max: number;
+  /** In the gateway now. */
+  readonly requests_open: number;
+  /** Of the container's memory; 0 where it has no limit. */
+  readonly memory_percent: number;
   /** Exchanges closed since the start. */
   readonly requests_total: number;
   readonly tokens_total: number;
@@ -104,6 +111,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
   const { memory, shards, snapshot, fleet } = control;
   const nowMs = control.clock.refresh();
   const budget = new SharedBudget(memory, -1);
+  const admission = new Admission(memory, -1);
   const cpu = process.cpuUsage();
   const connections = byShard(counters, metrics.shardConnections.id, memory.shardCount);
   const requests = byShard(counters, metrics.requests.id, memory.shardCount);
@@ -120,6 +128,10 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
     cpu_s: seconds((cpu.user + cpu.system) / 1000),
     buffered_bytes: budget.used(),
     buffered_bytes_max: memory.bufferedBytesMax,
+    connections: admission.connections(),
+    connections_max: control.connectionsMax,
+    requests_open: admission.requests(),
+    memory_percent: admission.memoryPercent(),
     requests_total: requests.reduce((sum, count) => sum + count, 0),
     tokens_total: totalOf(counters, metrics.tokens.id),
     listeners: listenerAddresses(control),

@@ -41,6 +41,12 @@ export const closeReasons = {
   done: row('gateway', 0, '', 'Both halves reached done.'),
   answered: row('policy', 0, '', 'The gateway answered itself: the model list, or a filter.'),
   client_gone: row('downstream', 0, '', 'The client closed the connection before the answer was complete.'),
+  client_stalled: row(
+    'downstream',
+    0,
+    '',
+    'The client took nothing of its response for timeouts.downstream_write_ms. The connection is cut.',
+  ),
   head_invalid: row(
     'downstream',
     400,
@@ -61,7 +67,7 @@ export const closeReasons = {
     'downstream',
     408,
     invalidRequest,
-    'The client stopped sending its request (timeouts.request_idle_ms).',
+    'The client stopped sending its request (timeouts.request_idle_ms), or sends it slower than limits.upload_rate_min_bytes.',
     { closesConnection: true },
   ),
   length_required: row('downstream', 411, invalidRequest, 'A body without a usable length.', {
@@ -75,7 +81,13 @@ export const closeReasons = {
     'The request target is longer than limits.target_bytes_max.',
     { closesConnection: true },
   ),
-  shed: row('policy', 429, overloaded, 'Refused to protect the requests already running.', { retryAfterSeconds: 1 }),
+  shed: row(
+    'policy',
+    429,
+    overloaded,
+    'Refused to protect the requests already running: the shard is behind (limits.shed_delay_ms), or memory is short (limits.shed_memory_percent).',
+    { retryAfterSeconds: 1 },
+  ),
   head_too_large: row(
     'downstream',
     431,
@@ -114,7 +126,7 @@ export const closeReasons = {
     'policy',
     503,
     overloaded,
-    'Every endpoint is at its limit and the queue is full or its time is over, or the body memory is.',
+    'Every endpoint is at its limit and the queue is full or its time is over; or limits.requests_max, limits.buffered_bytes_max or the file descriptors of the process are used up.',
     { retryAfterSeconds: 1 },
   ),
   draining: row('policy', 503, overloaded, 'The gateway is shutting down.', {

@@ -1,6 +1,7 @@
 import type { CloseCode } from './close-reasons.ts';
 import type { Downstream } from './downstream.ts';
 import { HalfStream } from './half-stream.ts';
+import { Priority } from './priority.ts';
 import { RequestBody } from './request-body.ts';
 import { RequestFacts } from './request-facts.ts';
 import { RequestHead } from './request-head.ts';
@@ -80,6 +81,7 @@ export class Exchange {
   isEventStream = false;
 
   // Routing.
+  priority: Priority = Priority.normal;
   /** Name for metrics and logs: a configured model or `other`. */
   modelLabel = '';
   poolName = '';
@@ -139,6 +141,7 @@ export class Exchange {
     this.status = 0;
     this.responseBytes = 0;
     this.isEventStream = false;
+    this.priority = Priority.normal;
     this.modelLabel = '';
     this.poolName = '';
     this.flowPlace = -1;

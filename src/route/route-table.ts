@@ -1,4 +1,5 @@
 import type { Config } from '../config/index.ts';
+import { type Priority, priorityFrom } from '../exchange/index.ts';
 
 /** One pool a route may use, and the name the model has there. */
 export interface Target {
@@ -14,6 +15,8 @@ export interface Route {
   readonly modelLabel: string;
   readonly targets: readonly Target[];
   readonly weightTotal: number;
+  /** Null: that of the listener. */
+  readonly priority: Priority | null;
 }
 
 export const otherModel = 'other';
@@ -30,6 +33,7 @@ export class RouteTable {
   readonly modelNames: readonly string[];
   readonly #byName: ReadonlyMap<string, Route>;
   readonly #defaultRoute: Route | null;
+  readonly #hasPriorities: boolean;
 
   constructor(config: Config) {
     const poolIndexes = new Map(config.pools.map((pool, index) => [pool.name, index]));
@@ -39,12 +43,14 @@ export class RouteTable {
         const upstreamModel = target.model;
         return { poolIndex: poolIndexes.get(target.pool)!, upstreamModel, weight: target.weight };
       });
-      const route = routeOf(model.name, targets);
+      const priority = model.priority === null ? null : priorityFrom(model.priority);
+      const route = routeOf(model.name, targets, priority);
       byName.set(model.name, route);
       for (const alias of model.aliases) byName.set(alias, route);
     }
     this.modelNames = config.models.map((model) => model.name);
     this.#byName = byName;
+    this.#hasPriorities = config.models.some((model) => model.priority !== null);
     const defaultIndex = config.defaultPool === null ? undefined : poolIndexes.get(config.defaultPool);
     this.#defaultRoute =
       defaultIndex === undefined
@@ -57,6 +63,11 @@ export class RouteTable {
     return this.#byName.size > 0;
   }
 
+  /** True when the model may say more of a request's priority than its head does. */
+  get hasPriorities(): boolean {
+    return this.#hasPriorities;
+  }
+
   /** Where requests go that name no configured model, and paths that are not understood; null = nowhere. */
   get defaultRoute(): Route | null {
     return this.#defaultRoute;
@@ -67,8 +78,8 @@ export class RouteTable {
   }
 }
 
-function routeOf(modelLabel: string, targets: readonly Target[]): Route {
-  return { modelLabel, targets, weightTotal: targets.reduce((sum, target) => sum + target.weight, 0) };
+function routeOf(modelLabel: string, targets: readonly Target[], priority: Priority | null = null): Route {
+  return { modelLabel, targets, weightTotal: targets.reduce((sum, target) => sum + target.weight, 0), priority };
 }
 
 /** Index of the first choice. `random` returns [0, 1). */

@@ -139,6 +139,7 @@ export class Closer {
     state.giveScanner(exchange);
     if (leases.holds(exchange, Lease.deadline)) leases.give(exchange, Lease.deadline);
     exchange.responseRelay.cut(); // Does nothing when the response has ended.
+    exchange.hooks.release();
     this.#runEndFilters(exchange);
     accountant.noteClose(exchange, clock.nowMs);
     if (leases.holds(exchange, Lease.logLine)) {

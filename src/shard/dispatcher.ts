@@ -139,6 +139,10 @@ export class Dispatcher implements UpstreamEvents {
       this.#seek(exchange);
       return;
     }
+    if (failure === 'local') {
+      this.#closer.fail(exchange, 'saturated', 'The gateway has no room for another upstream connection.', detail);
+      return;
+    }
     const cause = failure === 'connect' ? 'connect' : 'reset';
     // A kept-alive connection may end just as it is used again; that says nothing about the endpoint.
     const blamesEndpoint = !(failure === 'reset' && wasReused);
@@ -268,7 +272,12 @@ export class Dispatcher implements UpstreamEvents {
   #enqueue(exchange: GatewayExchange): void {
     const { leases, clock, accountant } = this.#state.parts;
     const pool = exchange.pool!;
-    if (!pool.waitingRoom.hasRoom || pool.config.queue.waitMs === 0) {
+    const { waitingRoom } = pool;
+    if (!waitingRoom.hasRoom && pool.config.queue.waitMs > 0) {
+      const lower = waitingRoom.lastBelow(exchange.priority);
+      if (lower !== null) this.#closer.fail(lower, 'saturated', 'The queue is needed for requests of higher priority.');
+    }
+    if (!waitingRoom.hasRoom || pool.config.queue.waitMs === 0) {
       this.#closer.fail(exchange, 'saturated', 'Every upstream endpoint is at its limit.');
       return;
     }
@@ -276,7 +285,7 @@ export class Dispatcher implements UpstreamEvents {
     exchange.queuedSinceMs = clock.nowMs;
     exchange.queueDeadlineMs = clock.nowMs + pool.config.queue.waitMs;
     exchange.responseDeadlineMs = noDeadline; // Of an earlier attempt.
-    pool.waitingRoom.enter(exchange);
+    waitingRoom.enter(exchange);
     leases.take(exchange, Lease.queuePlace);
     accountant.noteQueue(exchange, 1, 0);
   }

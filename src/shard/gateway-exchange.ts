@@ -55,6 +55,13 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
   /** Borrowed from the shard while the body is scanned. */
   scanner: RequestScanner | null = null;
   pausedSinceMs = 0;
+  /** `priority` is settled, and the shedder has let the request in. */
+  isAdmitted = false;
+  /** Since when the upload's rate is measured, 0 = not; and what had come by then. */
+  uploadWindowMs = 0;
+  uploadWindowBytes = 0;
+  /** Since when the client has taken nothing of what is held up for it; 0 = nothing is. */
+  stalledSinceMs = 0;
   /** Set while worker threads read the body's slabs. */
   reading: BodyReading | null = null;
 
@@ -116,6 +123,10 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     this.isRouted = false;
     this.scanner = null;
     this.pausedSinceMs = 0;
+    this.isAdmitted = false;
+    this.uploadWindowMs = 0;
+    this.uploadWindowBytes = 0;
+    this.stalledSinceMs = 0;
     this.reading = null;
     this.route = null;
     this.triedTargets = 0;

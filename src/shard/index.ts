@@ -4,8 +4,9 @@
  *
  *   listener ─▶ intake ─▶ dispatcher ─▶ (upstream, relay) ─▶ closer
  *
- * Read in this order: shard (the wiring), gateway-exchange (the record), intake (until routable), dispatcher (until
- * answered), passive-health and retry-budget (what it goes by), closer (the ways out), sweeper (deadlines), runtime (a compiled configuration), protocol and thread.
+ * Read in this order: shard (the wiring), gateway-exchange (the record), intake (until routable), gate and shedder (who is
+ * let in), dispatcher (until answered), waiting-room, passive-health and retry-budget (what it goes by), closer (the ways
+ * out), sweeper and slow-clients (deadlines), runtime (a compiled configuration), protocol and thread.
  */
 export type { ControlToShard, ExchangeView, ListenPorts, ShardInit, ShardToControl, Snapshot } from './protocol.ts';
 export { Shard } from './shard.ts';

@@ -6,6 +6,7 @@ import type { ListenerEvents, Refusal } from '../listener/index.ts';
 import type { BodyJobs } from './body-jobs.ts';
 import type { Closer } from './closer.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import type { Gate } from './gate.ts';
 import { BodyLook, type GatewayExchange } from './gateway-exchange.ts';
 import { modelList } from './model-list.ts';
 import type { ShardState } from './shard-state.ts';
@@ -23,6 +24,11 @@ const reclaimPeriodMs = 20;
 /** A client is kept paused for memory this long at the most; the library does not see it leave meanwhile. */
 export const pausedMsMax = 5000;
 
+export interface ConnectionCounts {
+  onCount(delta: number): void;
+  onRefused(listenerIndex: number, reason: 'connections_max' | 'per_address'): void;
+}
+
 /**
  * From the listener's events to a routable request: takes the head, keeps and scans the body, and hands the exchange to
  * the dispatcher as soon as routing has what it needs, which for a body with `model` first is its first read.
@@ -35,7 +41,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
   readonly #closer: Closer;
   readonly #dispatcher: Dispatcher;
   readonly #bodyJobs: BodyJobs;
-  readonly #onConnections: (delta: number) => void;
+  readonly #gate: Gate;
+  readonly #connections: ConnectionCounts;
   /** When memory was last taken from those that could do without. */
   #reclaimedMs = Number.NEGATIVE_INFINITY;
 
@@ -44,17 +51,23 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     closer: Closer,
     dispatcher: Dispatcher,
     bodyJobs: BodyJobs,
-    onConnections: (delta: number) => void,
+    gate: Gate,
+    connections: ConnectionCounts,
   ) {
     this.#state = state;
     this.#closer = closer;
     this.#dispatcher = dispatcher;
     this.#bodyJobs = bodyJobs;
-    this.#onConnections = onConnections;
+    this.#gate = gate;
+    this.#connections = connections;
   }
 
   onConnectionCount(delta: number): void {
-    this.#onConnections(delta);
+    this.#connections.onCount(delta);
+  }
+
+  onConnectionRefused(listenerIndex: number, reason: 'connections_max' | 'per_address'): void {
+    this.#connections.onRefused(listenerIndex, reason);
   }
 
   takeExchange(listenerIndex: number): GatewayExchange {
@@ -80,6 +93,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       this.#closer.fail(exchange, refusal.code, refusal.message);
       return;
     }
+    if (!this.#gate.passHead(exchange)) return;
     let isAnswered = false;
     const isFine = this.#closer.guardFilters(exchange, (chain) => {
       const answer = chain.onRequestHead(exchange);
@@ -137,6 +151,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
   onWritable(exchange: GatewayExchange): void {
     if (exchange.isDownstreamOver || !exchange.isCommitted) return;
     const nowMs = this.#state.parts.clock.refresh();
+    exchange.stalledSinceMs = 0;
     const relay = exchange.responseRelay;
     const isDrained = relay.onWritable();
     if (relay.isCutting) {
@@ -325,6 +340,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       else this.#closer.fail(exchange, 'model_not_found', `The model ${JSON.stringify(model)} does not exist.`);
       return false;
     }
+    if (!this.#gate.passRouted(exchange, route)) return false;
     const { generation } = exchange;
     this.#dispatcher.start(exchange, route);
     return exchange.generation === generation && exchange.phase !== Phase.answering;

@@ -128,7 +128,7 @@ export class PassiveHealth {
   }
 
   /** The connection failed before the response was complete. */
-  noteFailure(exchange: GatewayExchange, failure: Exclude<UpstreamFailure, 'stale'>, detail: string): void {
+  noteFailure(exchange: GatewayExchange, failure: Exclude<UpstreamFailure, 'stale' | 'local'>, detail: string): void {
     const isBegun = exchange.response.state !== Half.idle;
     this.noteFault(exchange, isBegun ? Fault.broken : Fault[failure], detail);
   }

@@ -19,6 +19,8 @@ export interface Snapshot {
 export interface ShardInit {
   readonly shardIndex: number;
   readonly memory: SharedMemory;
+  /** Of clients, over all shards: `limits.connections_max`, or what it comes to. */
+  readonly connectionsMax: number;
   readonly snapshot: Snapshot;
   /** pino level of the shard's logger; `silent` turns the access log off as well. */
   readonly logLevel: string;
@@ -33,7 +35,7 @@ export type ControlToShard =
   | { readonly kind: 'listen'; readonly ports: ListenPorts }
   | { readonly kind: 'snapshot'; readonly snapshot: Snapshot }
   | { readonly kind: 'exchanges'; readonly askId: number }
-  | { readonly kind: 'logged'; readonly bytes: number }
+  | { readonly kind: 'logged'; readonly chars: number }
   | { readonly kind: 'drain'; readonly drainMs: number }
   | { readonly kind: 'stop' };
 

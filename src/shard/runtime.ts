@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Config, EndpointConfig, PoolConfig } from '../config/index.ts';
+import { type Priority, priorityFrom } from '../exchange/index.ts';
 import { compileChain, type FilterChain, type FilterContext } from '../filters/index.ts';
 import { makePicker, type Picker, type PickerContext, PoolView } from '../pick/index.ts';
 import { RouteTable } from '../route/index.ts';
@@ -44,6 +45,8 @@ export interface Runtime {
   readonly pools: readonly PoolRuntime[];
   /** By listener. */
   readonly chains: readonly FilterChain[];
+  /** By listener. */
+  readonly listenerPriorities: readonly Priority[];
 }
 
 export interface RuntimeContext {
@@ -109,8 +112,9 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       hashesBody: pool.picker === 'consistent_hash' && pool.hashOn.some((source) => source.source === 'body'),
     };
   });
+  const listenerPriorities = config.listeners.map((listener) => priorityFrom(listener.priority)!);
   context.registry.retireExcept(new Set(pools.flatMap((pool) => pool.endpoints)));
-  return { version: snapshot.version, config, routes: new RouteTable(config), pools, chains };
+  return { version: snapshot.version, config, routes: new RouteTable(config), pools, chains, listenerPriorities };
 }
 
 function rowsByModel(models: readonly string[]): ReadonlyMap<string, number> {

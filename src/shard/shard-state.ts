@@ -2,7 +2,7 @@ import { type Accountant } from '../account/index.ts';
 import { bug, type Clock } from '../core/index.ts';
 import { type Exchange, Lease, type LeaseBook } from '../exchange/index.ts';
 import { RequestScanner } from '../http/index.ts';
-import type { FleetTable, SharedBudget, SlabPool } from '../shm/index.ts';
+import type { Admission, FleetTable, SharedBudget, SlabPool } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -15,6 +15,7 @@ export interface ShardParts {
   readonly random: () => number;
   readonly fleet: FleetTable;
   readonly budget: SharedBudget;
+  readonly admission: Admission;
   readonly slabs: SlabPool;
   readonly leases: LeaseBook;
   readonly accountant: Accountant;
@@ -44,6 +45,7 @@ export class ShardState {
     exchange.openIndex = this.open.length;
     this.open.push(exchange);
     this.parts.leases.take(exchange, Lease.exchange);
+    this.parts.admission.setRequests(this.open.length);
     return exchange;
   }
 
@@ -51,6 +53,7 @@ export class ShardState {
   giveExchange(exchange: GatewayExchange): void {
     this.parts.leases.give(exchange, Lease.exchange);
     const last = this.open.pop()!;
+    this.parts.admission.setRequests(this.open.length);
     if (last !== exchange) {
       this.open[exchange.openIndex] = last;
       last.openIndex = exchange.openIndex;

@@ -5,12 +5,13 @@ import { LeaseBook, leaseNames, phaseNames } from '../exchange/index.ts';
 import type { FilterContext, FilteredExchange } from '../filters/index.ts';
 import { DownstreamHooks, type GuardLimits, Listener, type LoadedUws, loadUws } from '../listener/index.ts';
 import { JoinBuffer } from '../relay/index.ts';
-import { FleetTable, SeriesWriter, SharedBudget, SlabPool } from '../shm/index.ts';
+import { Admission, FleetTable, SeriesWriter, SharedBudget, SlabPool } from '../shm/index.ts';
 import { WorkerPool } from '../worker/index.ts';
 import { BodyJobs } from './body-jobs.ts';
 import { Closer } from './closer.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { EndpointRegistry } from './endpoint-registry.ts';
+import { Gate } from './gate.ts';
 import { GatewayExchange } from './gateway-exchange.ts';
 import { Intake } from './intake.ts';
 import { LogPipe } from './log-pipe.ts';
@@ -20,6 +21,7 @@ import { ShardState } from './shard-state.ts';
 import { Sweeper, sweepPeriodMs } from './sweeper.ts';
 import { PassiveHealth } from './passive-health.ts';
 import { RetryBudget } from './retry-budget.ts';
+import { Shedder } from './shedder.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 /** Slab memory unused for a while goes back to the system at this period. */
@@ -53,6 +55,7 @@ export class Shard {
   readonly #logPipe: LogPipe;
   readonly #lag: number;
   readonly #series: SeriesWriter;
+  readonly #shedder: Shedder;
   /** Started by its first job. On two cores more threads would only take time from the shards. */
   readonly #workers = new WorkerPool({ threads: 1, queueMax: 64 });
   #timer: NodeJS.Timeout | null = null;
@@ -123,7 +126,20 @@ export class Shard {
       if (!isLogging) return;
       logPipe.write(accessLines.line(exchange, listenerNames[exchange.listenerIndex] ?? '', nowMs, detail));
     };
-    const parts = { clock, random, fleet, budget, slabs, leases, accountant, listenerNames, writeAccessLog, log };
+    const admission = new Admission(init.memory, init.shardIndex);
+    const parts = {
+      clock,
+      random,
+      fleet,
+      budget,
+      slabs,
+      admission,
+      leases,
+      accountant,
+      listenerNames,
+      writeAccessLog,
+      log,
+    };
     return new Shard({ init, loaded, parts, runtime, runtimeContext, registry, logPipe, series });
   }
 
@@ -160,8 +176,19 @@ export class Shard {
     const health = new PassiveHealth(made.parts, this.#closer, series);
     const dispatcher = new Dispatcher(this.state, this.#closer, health, series);
     const bodyJobs = new BodyJobs(this.#workers, made.parts);
-    const intake = new Intake(this.state, this.#closer, dispatcher, bodyJobs, (delta) =>
-      series.add(connections, delta),
+    const { admission, random, listenerNames } = made.parts;
+    this.#shedder = new Shedder(series, init.shardIndex, { admission, random });
+    const intake = new Intake(
+      this.state,
+      this.#closer,
+      dispatcher,
+      bodyJobs,
+      new Gate(this.state, this.#closer, this.#shedder),
+      {
+        onCount: (delta) => series.add(connections, delta),
+        onRefused: (listenerIndex, reason) =>
+          series.add(counterCell(series, metrics.connectionsRefused, [listenerNames[listenerIndex]!, reason]), 1),
+      },
     );
     this.#sweeper = new Sweeper(this.state, this.#closer, dispatcher, intake, health);
     this.#listeners = init.snapshot.config.listeners.map(
@@ -172,6 +199,10 @@ export class Shard {
             host: listener.address.host,
             listenerIndex,
             guard: guardLimits(init.snapshot, listenerIndex),
+            admission,
+            connectionsMax: init.connectionsMax,
+            // Behind a balancer all clients have its address.
+            connectionsPerAddressMax: listener.proxyProtocol ? 0 : init.snapshot.config.limits.connectionsPerAddressMax,
             tls: listener.tls === null ? null : { ...listener.tls.certificates[0]! },
           },
           intake,
@@ -260,9 +291,15 @@ export class Shard {
   readonly #onTimer = (): void => {
     const { clock, slabs } = this.state.parts;
     const nowMs = clock.refresh();
-    this.#series.record(this.#lag, Math.max(0, Math.round((nowMs - this.#lastSweepMs - sweepPeriodMs) * 1000)));
+    const lagMs = Math.max(0, nowMs - this.#lastSweepMs - sweepPeriodMs);
+    this.#series.record(this.#lag, Math.round(lagMs * 1000));
     this.#lastSweepMs = nowMs;
-    this.#sweeper.sweep(nowMs);
+    // With an immediate waiting the loop does not sleep: until then it has gone once through what was ready.
+    setImmediate(() => {
+      const laterMs = clock.refresh();
+      this.#shedder.noteDelay(Math.max(lagMs, laterMs - nowMs), laterMs, this.state.runtime.config.limits);
+    });
+    this.#sweeper.sweep(nowMs, this.#shedder.level > 0);
     this.#registry.sweep(nowMs);
     this.#series.set(this.#slabsInUse, slabs.inUse);
     this.#series.set(this.#slabOverdrafts, slabs.overdraftCount);

@@ -6,6 +6,7 @@ import type { GatewayExchange } from './gateway-exchange.ts';
 import type { Intake } from './intake.ts';
 import type { PassiveHealth } from './passive-health.ts';
 import type { ShardState } from './shard-state.ts';
+import { SlowClients } from './slow-clients.ts';
 
 /**
  * Deadlines. One timer a shard walks its open exchanges; arming a deadline is a store into the record, so a chunk costs
@@ -20,6 +21,7 @@ export class Sweeper {
   readonly #dispatcher: Dispatcher;
   readonly #intake: Intake;
   readonly #health: PassiveHealth;
+  readonly #slowClients: SlowClients;
 
   constructor(state: ShardState, closer: Closer, dispatcher: Dispatcher, intake: Intake, health: PassiveHealth) {
     this.#state = state;
@@ -27,20 +29,22 @@ export class Sweeper {
     this.#dispatcher = dispatcher;
     this.#intake = intake;
     this.#health = health;
+    this.#slowClients = new SlowClients(closer);
   }
 
-  sweep(nowMs: number): void {
+  /** `isLate`: the shard is behind with what clients have sent. */
+  sweep(nowMs: number, isLate: boolean): void {
     const { open } = this.#state;
     this.#health.noteSweep(nowMs);
     // Backwards: closing an exchange moves the last one into its place.
     for (let index = open.length - 1; index >= 0; index--) {
       const exchange = open[index];
-      if (exchange !== undefined) this.#check(exchange, nowMs);
+      if (exchange !== undefined) this.#check(exchange, nowMs, isLate);
     }
     this.#dispatcher.offerPlaces();
   }
 
-  #check(exchange: GatewayExchange, nowMs: number): void {
+  #check(exchange: GatewayExchange, nowMs: number, isLate: boolean): void {
     if (exchange.isDownstreamPaused) this.#intake.checkPaused(exchange, nowMs);
     if (nowMs >= exchange.requestDeadlineMs) {
       this.#closer.fail(exchange, 'request_timeout', 'The client stopped sending its request.');
@@ -50,6 +54,8 @@ export class Sweeper {
       this.#closer.fail(exchange, 'stream_timeout', 'The request took longer than it may.');
     } else if (nowMs >= exchange.responseDeadlineMs) {
       this.#onResponseLate(exchange);
+    } else if (this.#slowClients.check(exchange, nowMs, isLate)) {
+      return;
     } else if (exchange.phase === Phase.streaming) {
       this.#health.watch(exchange, nowMs);
       this.#ping(exchange, nowMs);

@@ -56,7 +56,7 @@ async function handle(message: ControlToShard): Promise<void> {
       send({ kind: 'exchanges', askId: message.askId, exchanges: shard.exchanges() });
       return;
     case 'logged':
-      shard.acknowledgeLog(message.bytes);
+      shard.acknowledgeLog(message.chars);
       return;
     case 'drain':
       await shard.drain(message.drainMs);

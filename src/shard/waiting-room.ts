@@ -1,37 +1,57 @@
+import { Priority, priorityCount } from '../exchange/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 
 /**
- * Exchanges that wait for a place at an endpoint of one pool, first come first served, in this shard. Places become free
- * in other shards too, so the shard's timer looks again while anybody waits.
+ * Exchanges that wait for a place at an endpoint of one pool, in this shard: higher priority first, and first come first
+ * served within one. How long anybody waits is bounded by the queue's own time, so nobody waits for ever. Places become
+ * free in other shards too, so the shard's timer looks again while anybody waits.
  */
 export class WaitingRoom {
   /** Follows the configuration. */
   countMax: number;
-  readonly #waiting: GatewayExchange[] = [];
+  /** By priority. */
+  readonly #waiting: readonly GatewayExchange[][] = Array.from({ length: priorityCount }, () => []);
+  #count = 0;
 
   constructor(countMax: number) {
     this.countMax = countMax;
   }
 
   get count(): number {
-    return this.#waiting.length;
+    return this.#count;
   }
 
   get hasRoom(): boolean {
-    return this.#waiting.length < this.countMax;
+    return this.#count < this.countMax;
+  }
+
+  /** Who has to go when the room is full and somebody of `priority` comes: the last of the lowest below it, or null. */
+  lastBelow(priority: Priority): GatewayExchange | null {
+    for (let lower = Priority.low as number; lower < priority; lower++) {
+      const last = this.#waiting[lower]!.at(-1);
+      if (last !== undefined) return last;
+    }
+    return null;
   }
 
   enter(exchange: GatewayExchange): void {
-    this.#waiting.push(exchange);
+    this.#waiting[exchange.priority]!.push(exchange);
+    this.#count++;
   }
 
   leave(exchange: GatewayExchange): void {
-    const index = this.#waiting.indexOf(exchange);
-    if (index >= 0) this.#waiting.splice(index, 1);
+    const waiting = this.#waiting[exchange.priority]!;
+    const index = waiting.indexOf(exchange);
+    if (index < 0) return;
+    waiting.splice(index, 1);
+    this.#count--;
   }
 
   /** Offers places in order until `tryServe` finds none. `tryServe` makes the exchange leave when it has one. */
   offer(tryServe: (exchange: GatewayExchange) => boolean): void {
-    while (this.#waiting.length > 0 && tryServe(this.#waiting[0]!));
+    for (let priority = priorityCount - 1; priority >= 0; priority--) {
+      const waiting = this.#waiting[priority]!;
+      while (waiting.length > 0) if (!tryServe(waiting[0]!)) return;
+    }
   }
 }

@@ -7,10 +7,10 @@
  *
  * Read in this order: memory (what exists, how large), budget (the smallest example of totals and shadows), fleet-table
  * (what all threads know of each endpoint), fault, ejection, health-record and health-table (what they think of it),
- * slab-pool (body memory), histogram, series (metrics). prefix-horizon and prefix-index know which endpoint holds which
- * prompts.
- * shared-copy is how bytes get in and out.
+ * admission (who is let in), slab-pool (body memory), histogram, series (metrics). prefix-horizon and prefix-index know
+ * which endpoint holds which prompts. shared-copy is how bytes get in and out.
  */
+export { Admission } from './admission.ts';
 export { SharedBudget } from './budget.ts';
 export type { EjectionRule } from './ejection.ts';
 export { Fault, faultNames } from './fault.ts';

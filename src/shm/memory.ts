@@ -1,4 +1,6 @@
+import { randomInt } from 'node:crypto';
 import { assert } from '../core/assert.ts';
+import { admissionMemoryBytes } from './admission.ts';
 import { budgetBytesMax, budgetMemoryBytes } from './budget.ts';
 import { fleetMemory } from './fleet-table.ts';
 import { healthMemory } from './health-record.ts';
@@ -15,6 +17,7 @@ import { seriesMemoryBytes } from './series.ts';
  * | health | health-record.ts | 1024 an endpoint slot                            | shards, control            |
  * | budget | budget.ts        | 128, + 128 a shard                               | shards (control: reclaim)  |
  * | series | series.ts        | one region a shard, the last is control's        | the region's own thread    |
+ * | admission | admission.ts  | 128 KiB a shard, + 128                           | the region's own thread    |
  */
 export interface SharedMemory {
   readonly shardCount: number;
@@ -24,6 +27,9 @@ export interface SharedMemory {
   readonly health: SharedArrayBuffer;
   readonly budget: SharedArrayBuffer;
   readonly series: readonly SharedArrayBuffer[];
+  readonly admission: SharedArrayBuffer;
+  /** Keys the hashes of what clients choose. Drawn at the start, the same in every thread. */
+  readonly hashSeed: number;
 }
 
 export interface SharedMemorySizes {
@@ -51,5 +57,7 @@ export function createSharedMemory(sizes: SharedMemorySizes): SharedMemory {
     health: healthMemory(endpointCountMax),
     budget: new SharedArrayBuffer(budgetMemoryBytes(shardCount)),
     series: Array.from({ length: shardCount + 1 }, () => new SharedArrayBuffer(seriesMemoryBytes)),
+    admission: new SharedArrayBuffer(admissionMemoryBytes(shardCount)),
+    hashSeed: randomInt(2 ** 31),
   };
 }

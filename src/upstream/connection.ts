@@ -20,6 +20,8 @@ export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionSt
 export type UpstreamFailure =
   /** No connection came about: no byte of the request was sent. */
   | 'connect'
+  /** As connect, but for want of something on our side: file descriptors, ports, memory. No fault of the endpoint. */
+  | 'local'
   /** A kept-alive connection turned out to be closed before a byte was written on it. */
   | 'stale'
   /** The connection ended before the response head was complete. */
@@ -43,6 +45,9 @@ export interface UpstreamUser {
   /** A body write was taken by the kernel: its slab may be reused as far as the socket is concerned. */
   onUpstreamFlushed(): void;
 }
+
+/** What `connect` fails with when it is this machine that has run out. ENETUNREACH and the like are not among them. */
+const ownShortages: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
 
 const parserLimits = {
   /** Below the acceptor's 16 KiB cork buffer, so that a head and its first chunk never meet the chunk-loss bug there. */
@@ -297,8 +302,8 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
   readonly #onClose = (): void => {
     this.#turn.drainReads();
     if (this.#state === ConnectionState.closed) return;
-    const failure =
-      this.#state === ConnectionState.connecting ? 'connect' : this.#isHeadSeen ? 'truncated' : this.#early();
+    let failure: UpstreamFailure = this.#isHeadSeen ? 'truncated' : this.#early();
+    if (this.#state === ConnectionState.connecting) failure = ownShortages.has(this.#errorCode) ? 'local' : 'connect';
     this.#fail(failure, this.#errorCode === '' ? 'connection closed' : this.#errorCode);
   };
 

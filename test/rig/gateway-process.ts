@@ -65,6 +65,10 @@ export class ExitError extends Error {
 }
 
 export interface GatewayOptions {
+  /** Arguments of node for the gateway process. */
+  readonly nodeArguments?: readonly string[];
+  /** Where its stdout goes; `output()` then has only stderr. */
+  readonly stdout?: 'pipe' | number;
   readonly port?: number;
   /** The listener's `tls` section. */
   readonly tls?: string;
@@ -97,14 +101,15 @@ async function startOnce(yaml: string, options: GatewayOptions): Promise<Running
     configPath,
     `listeners: [{ name: public, address: "127.0.0.1:${port}"${tls}${listener} }]\nadmin: { address: "127.0.0.1:${adminPort}"${admin} }\n${runtime}${yaml}`,
   );
-  const command = [...(options.wrap ?? []), process.execPath, cli, 'run', '-c', configPath];
+  const program = [process.execPath, ...(options.nodeArguments ?? []), cli, 'run', '-c', configPath];
+  const command = [...(options.wrap ?? []), ...program];
   const child = spawn(command[0]!, command.slice(1), {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', options.stdout ?? 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
   });
   let output = '';
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr!.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const exited = once(child, 'exit').then(([code]) => code as number | null);
   const adminUrl = `http://127.0.0.1:${adminPort}`;
   const pid = await untilReady(adminUrl, child, () => output);

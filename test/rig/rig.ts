@@ -1,11 +1,13 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect } from 'vitest';
 import { metricById } from '../../src/account/index.ts';
 import { parseConfig } from '../../src/config/index.ts';
 import { modelRowsOf } from '../../src/control/model-rows.ts';
-import { bugCounts } from '../../src/core/index.ts';
+import { bugCounts, Clock } from '../../src/core/index.ts';
 import { leaseNames } from '../../src/exchange/index.ts';
 import { Shard } from '../../src/shard/index.ts';
-import { createSharedMemory, EndpointState, FleetTable, SeriesReader } from '../../src/shm/index.ts';
+import { Admission, createSharedMemory, EndpointState, FleetTable, SeriesReader } from '../../src/shm/index.ts';
+import type { SharedMemory } from '../../src/shm/index.ts';
 import { RawClient } from './raw-client.ts';
 import { ScriptedUpstream } from './scripted-upstream.ts';
 import { until } from './until.ts';
@@ -74,13 +76,17 @@ export async function rig(options: RigOptions = {}): Promise<Rig> {
   const init = {
     shardIndex: 0,
     memory,
+    connectionsMax: config.limits.connectionsMax === 'auto' ? 65_536 : config.limits.connectionsMax,
     snapshot: { version: 1, config, endpointSlots: slots, modelRows: modelRowsOf(config) },
     logLevel: 'info',
     uwsPath: null,
   };
-  const shard = await Shard.create(init, { onLog: (lines) => log.push(lines), random: () => 0 });
+  const startMs = new Clock().nowMs - performance.now();
+  const skip = { ms: 0 };
+  const clock = new Clock(() => startMs + performance.now() + skip.ms);
+  const shard = await Shard.create(init, { onLog: (lines) => log.push(lines), clock, random: () => 0 });
   const [port] = await shard.listen([0]);
-  const made = new Rig(shard, port!, upstreams, fleet, slots.flat(), log, new SeriesReader(memory));
+  const made = new Rig(shard, port!, upstreams, fleet, slots.flat(), log, memory, skip);
   live.push(made);
   return made;
 }
@@ -91,8 +97,11 @@ export class Rig {
   readonly upstreams: readonly ScriptedUpstream[];
   readonly fleet: FleetTable;
   readonly slots: readonly number[];
-  readonly #log: string[];
+  /** As control sees it. */
+  readonly admission: Admission;
   readonly #series: SeriesReader;
+  readonly #skip: { ms: number };
+  readonly #log: string[];
   readonly #clients: RawClient[] = [];
 
   constructor(
@@ -102,7 +111,8 @@ export class Rig {
     fleet: FleetTable,
     slots: readonly number[],
     log: string[],
-    series: SeriesReader,
+    memory: SharedMemory,
+    skip: { ms: number },
   ) {
     this.shard = shard;
     this.port = port;
@@ -110,11 +120,20 @@ export class Rig {
     this.fleet = fleet;
     this.slots = slots;
     this.#log = log;
-    this.#series = series;
+    this.#skip = skip;
+    this.admission = new Admission(memory, -1);
+    this.#series = new SeriesReader(memory);
   }
 
   get upstream(): ScriptedUpstream {
     return this.upstreams[0]!;
+  }
+
+  /** So much time goes by for the gateway's deadlines at once. The acceptor's own timers do not see it. */
+  async pass(ms: number): Promise<void> {
+    this.#skip.ms += ms;
+    // Two periods of the sweep: the first may have begun before.
+    await delay(150);
   }
 
   async client(): Promise<RawClient> {
@@ -174,6 +193,7 @@ export class Rig {
     note('slabs', parts.slabs.inUse);
     note('budget', parts.budget.used());
     note('open exchanges', open.length);
+    note('admitted requests', parts.admission.requests());
     for (const slot of this.slots) {
       note(`inflight of ${slot}`, this.fleet.inflight(slot));
       note(`tokens of ${slot}`, this.fleet.inflightTokens(slot));

@@ -1,0 +1,33 @@
+import type { Admission } from '../shm/index.ts';
+
+/**
+ * How much of the container's memory the process uses, told to the shards, which turn new requests away before the
+ * system ends the process. Nothing is told where there is no limit.
+ */
+const periodMs = 250;
+
+export class MemoryWatch {
+  readonly #timer: NodeJS.Timeout;
+
+  /** `limitBytes`: 0 or less is none. Tests pass their own numbers. */
+  constructor(
+    admission: Admission,
+    limitBytes: number = containerBytes(),
+    usedBytes: () => number = () => process.memoryUsage.rss(),
+  ) {
+    const look = (): void => admission.setMemoryPercent((usedBytes() / limitBytes) * 100);
+    this.#timer = setInterval(look, periodMs).unref();
+    if (limitBytes > 0) look();
+    else clearInterval(this.#timer);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+}
+
+/** Of the control group; 0 where it has no limit, which the system says with a number larger than any memory. */
+function containerBytes(): number {
+  const bytes = process.constrainedMemory();
+  return bytes > 0 && bytes < 2 ** 50 ? bytes : 0;
+}
