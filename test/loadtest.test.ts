@@ -30,7 +30,17 @@ async function loadtest(...argv: string[]): Promise<{ code: number; output: stri
 test('loadtest: when no scenario is named, every one is listed in a line and the exit code is 0', async () => {
   const { code, output } = await loadtest();
   expect(code).toBe(0);
-  for (const name of ['chat-3kb', 'stream', 'long-stream', 'chat-3mb', 'mixed', 'abort-storm', 'slow-readers', 'burst'])
+  for (const name of [
+    'chat-3kb',
+    'stream',
+    'long-stream',
+    'chat-3mb',
+    'mixed',
+    'abort-storm',
+    'slow-readers',
+    'burst',
+    'overload',
+  ])
     expect(output).toMatch(new RegExp(`^  ${name} +\\S`, 'm'));
 });
 

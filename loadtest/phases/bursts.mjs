@@ -6,7 +6,7 @@ import { CheckedExchange } from '../client/checked-exchange.mjs';
 import { Client } from '../client/client.mjs';
 import { PhaseRecorder } from '../phase-recorder.mjs';
 import { schedule } from '../schedule.mjs';
-import { noteOutcome } from './outcome.mjs';
+import { isRightRefusal, noteOutcome } from './outcome.mjs';
 
 const quietMs = 3000;
 const burstMs = 1000;
@@ -67,11 +67,6 @@ export async function runBurstPhase({ origin, requests, settings, pids }) {
   for (const ms of recoveriesMs) recorder.record('recovery', ms);
   const figures = { bursts: cycleCount, burst_rate: settings.rate * burstFactor, ...statuses };
   return recorder.finish({ figures, slices: { recovery_ms: recoveriesMs } });
-}
-
-/** @param {import('../client/checked-exchange.mjs').Outcome} outcome */
-function isRightRefusal({ status, isComplete, retryAfter }) {
-  return isComplete && (status === 503 || status === 429) && retryAfter !== undefined;
 }
 
 /** @param {number} offsetMs since the start of the phase */

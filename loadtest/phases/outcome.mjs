@@ -11,3 +11,11 @@ export function noteOutcome(recorder, { status, isComplete, wrong, receivedBytes
   else if (isComplete) recorder.mismatches.add(wrong);
   else recorder.errors.add(wrong);
 }
+
+/**
+ * Said as it should be: to come again later.
+ * @param {import('../client/checked-exchange.mjs').Outcome} outcome
+ */
+export function isRightRefusal({ status, isComplete, retryAfter }) {
+  return isComplete && (status === 503 || status === 429) && retryAfter !== undefined;
+}

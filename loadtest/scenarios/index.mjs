@@ -5,8 +5,9 @@ import { chat3kb } from './chat-3kb.mjs';
 import { chat3mb } from './chat-3mb.mjs';
 import { longStream } from './long-stream.mjs';
 import { mixed } from './mixed.mjs';
+import { overload } from './overload.mjs';
 import { slowReaders } from './slow-readers.mjs';
 import { stream } from './stream.mjs';
 
 /** @type {readonly import('../types.d.ts').Scenario[]} */
-export const scenarios = [chat3kb, chat3mb, stream, longStream, mixed, abortStorm, slowReaders, burst];
+export const scenarios = [chat3kb, chat3mb, stream, longStream, mixed, abortStorm, slowReaders, burst, overload];
