@@ -108,7 +108,7 @@ const stuckMs = 2000;
 
 // FAULTS F48: the acceptor spins when there is no descriptor left, so clients are never given the last ones.
 test('exhaustion: when more clients come than there are files for, they are closed, nothing spins, and others are served', async () => {
-  const gateway = await started(poolYaml, { startedBy: ['prlimit', '--nofile=256'] });
+  const gateway = await started(poolYaml, { wrap: ['prlimit', '--nofile=256'] });
   await said(gateway, 'ulimit -n');
   for (let count = 0; count < 400; count++) open(gateway);
   await eventually(
@@ -139,7 +139,7 @@ test('exhaustion: when more clients come than there are files for, they are clos
 // FAULTS F49: an operator may ask for more connections than fit.
 test('exhaustion: when no file is left for an upstream connection, the client gets 503 saturated, and the endpoint keeps its name', async () => {
   const gateway = await started(`limits: { connections_max: 1000 }\n${poolYaml}`, {
-    startedBy: ['prlimit', '--nofile=160'],
+    wrap: ['prlimit', '--nofile=160'],
   });
   await said(gateway, 'limits.connections_max is more than');
   const first = open(gateway);
