@@ -28,7 +28,7 @@ test('config: when only listeners and pools are given, every other setting has t
     connectionsMax: 'auto',
     connectionsPerAddressMax: 0,
     requestsMax: 0,
-    shedDelayMs: 100,
+    shedDelayMs: 500,
     shedMemoryPercent: 85,
     uploadRateMinBytes: 16_384,
     priorityHeader: null,

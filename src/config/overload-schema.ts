@@ -50,7 +50,7 @@ export const overloadShape = {
     doc: 'Requests in the gateway at once, from head to end of the response, all shards together. One more gets 503 `saturated` before its body is read. 0 is unlimited.',
   }),
   shed_delay_ms: durationMs({
-    default: '100ms',
+    default: '500ms',
     min: 0,
     max: '10s',
     doc: 'A shard whose event loop keeps requests waiting for longer than this, without a break for half a second, answers a growing share of new ones with 429 `shed`: low priority first, then up to 80 % of normal, never high. 0 is never.',
