@@ -5,6 +5,7 @@ import {
   connectionTokens,
   isCleanFieldValue,
   isCleanTarget,
+  isSameToken,
   isToken,
   isValidHost,
   knownMethods,
@@ -56,6 +57,20 @@ test.each([
   ['\u0665', -1],
 ])('head rules: when Content-Length is %j, it is read as %i', (value, length) => {
   expect(parseContentLength(value)).toBe(length);
+});
+
+// RFC 9110 section 5.6.2: tokens are ASCII, so is their case.
+test.each([
+  ['chunked', true],
+  ['ChunKed', true],
+  ['chun\u212aed', false],
+  ['chunke\u0064\u0307', false],
+  ['chunked ', false],
+  ['\x63hun\x4bed', true],
+  ['chun+ed', false],
+  ['', false],
+])('head rules: when %j is compared with a token, the case of ASCII letters alone is ignored', (value, isSame) => {
+  expect(isSameToken(value, 'chunked')).toBe(isSame);
 });
 
 // RFC 3986 section 3.2.2, narrowed as isValidHost says.

@@ -110,6 +110,20 @@ export function connectionTokens(value: string): string[] {
   return tokens;
 }
 
+/**
+ * Whether `value` spells the token `lower`, which is lower-case ASCII, in any case (RFC 9110 section 5.6.2). Not
+ * `toLowerCase`: it makes a `k` of U+212A, the Kelvin sign, and `chun\u212aed` is not a coding to anybody else.
+ */
+export function isSameToken(value: string, lower: string): boolean {
+  if (value.length !== lower.length) return false;
+  for (let index = 0; index < lower.length; index++) {
+    const code = value.charCodeAt(index);
+    const folded = code >= 0x41 && code <= 0x5a ? code | 0x20 : code;
+    if (folded !== lower.charCodeAt(index)) return false;
+  }
+  return true;
+}
+
 /** Optional white space is SP and HTAB; `String.trim` would also take U+00A0 and make one name of two. */
 export function trimOws(value: string): string {
   let start = 0;

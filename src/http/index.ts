@@ -14,6 +14,7 @@ export {
   isCleanFieldValue,
   isCleanQuery,
   isCleanTarget,
+  isSameToken,
   isToken,
   isValidHost,
   knownMethods,

@@ -1,6 +1,6 @@
 import { isValueByte, lowerTokenByte } from './bytes.ts';
 import { fieldName, hashStep } from './field-names.ts';
-import { connectionTokens, parseContentLength } from './head-rules.ts';
+import { connectionTokens, isSameToken, parseContentLength } from './head-rules.ts';
 import { ParserErrorCode } from './parser-error.ts';
 
 const cr = 0x0d;
@@ -143,7 +143,7 @@ export class ResponseHead {
       this.contentLength = length;
     } else if (name === 'transfer-encoding') {
       // HTTP/1.0 knows no transfer codings (RFC 9112 section 6.1).
-      if (this.isChunked || this.versionMinor === 0 || value.toLowerCase() !== 'chunked') {
+      if (this.isChunked || this.versionMinor === 0 || !isSameToken(value, 'chunked')) {
         return this.#refuse(ParserErrorCode.badTransferEncoding);
       }
       this.isChunked = true;

@@ -3,6 +3,7 @@ import {
   isCleanFieldValue,
   isCleanQuery,
   isCleanTarget,
+  isSameToken,
   isToken,
   isValidHost,
   knownMethods,
@@ -99,7 +100,7 @@ export class HeadGuard {
         return;
       case 'transfer-encoding':
         this.#codingCount++;
-        if (value.toLowerCase() === 'chunked') head.isChunked = true;
+        if (isSameToken(value, 'chunked')) head.isChunked = true;
         else this.#refusal = value === '' ? refusals.transferEncoding : refusals.transferCoding;
         if (this.#codingCount > 1) this.#refusal = refusals.transferEncoding;
         return;
@@ -107,7 +108,7 @@ export class HeadGuard {
         if (connectionTokens(value).includes('close')) head.closesConnection = true;
         return;
       case 'expect':
-        if (value.toLowerCase() !== '100-continue') this.#refusal = refusals.expectation;
+        if (!isSameToken(value, '100-continue')) this.#refusal = refusals.expectation;
         return;
       case 'upgrade':
         // Any other upgrade may be ignored (RFC 9110 section 7.8); a WebSocket client cannot go on without it.
