@@ -13,6 +13,11 @@ const semicolon = 0x3b;
 const chunkBytesMax = 2 ** 48;
 /** 12 digits reach `chunkBytesMax`; the rest are leading zeros, which must end somewhere. */
 const chunkSizeDigitsMax = 16;
+/**
+ * Of a whole body: bytes of extensions beyond twice its payload, in multiples of what one size line may hold. A body of
+ * nothing but extensions must end somewhere, and an endless stream with a small one on each chunk must not.
+ */
+const extensionExcessFactor = 16;
 
 /**
  * Where the next byte belongs, in wire order (RFC 9112 section 7.1):
@@ -54,7 +59,10 @@ export class ChunkDecoder {
   /** While the size is read: its value so far. In `data`: bytes still to come. */
   #chunkBytes = 0;
   #digitCount = 0;
+  /** On the present size line. */
   #extensionBytes = 0;
+  /** On all of them, less what their payload pays for. */
+  #extensionExcessBytes = 0;
   #trailerBytes = 0;
   readonly #limits: ResponseLimits;
 
@@ -75,6 +83,7 @@ export class ChunkDecoder {
     this.#chunkBytes = 0;
     this.#digitCount = 0;
     this.#extensionBytes = 0;
+    this.#extensionExcessBytes = 0;
     this.#trailerBytes = 0;
   }
 
@@ -127,7 +136,7 @@ export class ChunkDecoder {
       case Step.sizeLf:
         if (code !== lf) return this.#fail(ParserErrorCode.badChunkSize);
         this.#digitCount = 0;
-        this.#extensionBytes = 0;
+        if (this.#extensionBytes > 0 && !this.#payExtension()) return false;
         return this.#become(this.#chunkBytes === 0 ? Step.lineStart : Step.data);
       case Step.dataCr:
         return code === cr ? this.#become(Step.dataLf) : this.#fail(ParserErrorCode.badChunkEnd);
@@ -189,6 +198,15 @@ export class ChunkDecoder {
     return (
       this.#extensionBytes <= this.#limits.chunkExtensionBytesMax || this.#fail(ParserErrorCode.chunkExtensionTooLarge)
     );
+  }
+
+  /** A size line with an extension is over. */
+  #payExtension(): boolean {
+    const excessBytes = this.#extensionExcessBytes + this.#extensionBytes - 2 * this.#chunkBytes;
+    this.#extensionExcessBytes = excessBytes > 0 ? excessBytes : 0;
+    this.#extensionBytes = 0;
+    const excessBytesMax = extensionExcessFactor * this.#limits.chunkExtensionBytesMax;
+    return excessBytes <= excessBytesMax || this.#fail(ParserErrorCode.chunkExtensionTooLarge);
   }
 
   #countTrailer(): boolean {

@@ -27,7 +27,7 @@ export interface ResponseLimits {
   readonly headerCountMax: number;
   /** All trailer fields of a chunked body, without its last empty line. */
   readonly trailerBytesMax: number;
-  /** What follows the size on one chunk's size line. */
+  /** What follows the size on one chunk's size line; on all lines together 16 times that beyond twice the payload. */
   readonly chunkExtensionBytesMax: number;
   /** 1xx responses before the final one. */
   readonly interimCountMax: number;

@@ -268,6 +268,7 @@ const malformed: readonly [code: string, wire: string][] = [
   ['bad_chunk_size', `${chunked}00000000000000005\r\nhello\r\n`],
   ['chunk_extension_too_large', `${chunked}5;${'a'.repeat(16)}\r\nhello\r\n`],
   ['chunk_extension_too_large', `${chunked}5${' '.repeat(17)};\r\nhello\r\n`],
+  ['chunk_extension_too_large', `${chunked}${`1;${'a'.repeat(15)}\r\nx\r\n`.repeat(19)}0\r\n\r\n`],
   ['bad_chunk_end', `${chunked}5\r\nhelloX`],
   ['bad_chunk_end', `${chunked}5\r\nhello\n`],
   ['bad_chunk_end', `${chunked}5\r\nhello\rX`],
@@ -398,6 +399,12 @@ test('response parser: when one connection carries several exchanges, nothing of
   parser.reset(true);
   recorder.feed(Buffer.from(`${ok}Content-Length: 7\r\n\r\n`));
   expect([parser.isDone, parser.bodyKind, parser.contentLength]).toEqual([true, BodyKind.none, 7]);
+});
+
+// FAULTS F39: extensions are bounded by what they carry, not by their number, or no stream could have them for long.
+test('response parser: when every chunk has an extension that its data outweighs, any number of them passes', () => {
+  const recorder = record(`${chunked}${`8;${'a'.repeat(15)}\r\n12345678\r\n`.repeat(2000)}0\r\n\r\n`);
+  expect([recorder.recording.error, recorder.recording.body.length]).toEqual(['none', 16_000]);
 });
 
 interface GeneratedResponse {
