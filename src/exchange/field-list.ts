@@ -1,4 +1,4 @@
-import { isCleanFieldValue, isToken } from '../http/index.ts';
+import { connectionTokens, isCleanFieldValue, isToken } from '../http/index.ts';
 
 /**
  * Header fields in wire order: two reused arrays of which the first `count` entries are valid. Names are lower-case.
@@ -33,6 +33,22 @@ export class FieldList {
   get(name: string): string | null {
     for (let index = 0; index < this.count; index++) if (this.names[index] === name) return this.values[index]!;
     return null;
+  }
+
+  /**
+   * The lower-case names that Connection fields nominate: they end at this hop (RFC 9110 section 7.6.1). Null for none. A
+   * list may be spread over several fields (section 5.3).
+   */
+  nominated(): readonly string[] | null {
+    let nominated: string[] | null = null;
+    for (let index = 0; index < this.count; index++) {
+      if (this.names[index] !== 'connection') continue;
+      const value = this.values[index]!;
+      // The usual values are checked first: they cost one comparison, the split costs an array.
+      if (value === 'keep-alive' || value === 'close') continue;
+      nominated = nominated === null ? connectionTokens(value) : [...nominated, ...connectionTokens(value)];
+    }
+    return nominated;
   }
 
   /** Drops every field of that lower-case name. */

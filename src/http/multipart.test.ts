@@ -127,3 +127,12 @@ test.each([
 ])('multipart: when the content type is %j, the boundary is %j', (contentType, boundary) => {
   expect(boundaryOf(contentType)).toBe(boundary);
 });
+
+// Found by fuzzing. RFC 2046 section 5.1.1 gives the line end to the delimiter; readers that look for it in the head, or behind
+// it only, see other parts.
+test.each([
+  ['as its value', '--B\r\nContent-Disposition: form-data; name="model"\r\n\r\n--B\r\n--B--'],
+  ['in its head', '--B\r\nContent-Disposition: form-data; name="a"\r\n--B: x\r\n\r\n\r\n--B\r\n' + model + '\r\n--B--'],
+])('multipart: when a part has a delimiter %s, the form has no model', (_, text) => {
+  expect(findMultipartModel([Buffer.from(text)], 'B')).toBeNull();
+});

@@ -68,8 +68,9 @@ function readPart(form: Pieces, at: number, delimiter: Buffer): Part | null {
   const [padding, ...lines] = form.text(at, headEnd).split('\r\n');
   if (trimOws(padding!) !== '') return null;
   const valueStart = headEnd + emptyLine.length;
-  const valueEnd = form.indexOf(delimiter, valueStart);
-  if (valueEnd === -1) return null;
+  // From the head on: a delimiter in it, or one that begins with its empty line, ends the part for some readers.
+  const valueEnd = form.indexOf(delimiter, at);
+  if (valueEnd < valueStart) return null;
   let name: string | null = null;
   let isPlainField = true;
   for (const line of lines) {

@@ -268,6 +268,7 @@ const malformed: readonly [code: string, wire: string][] = [
   ['bad_chunk_size', `${chunked}00000000000000005\r\nhello\r\n`],
   ['chunk_extension_too_large', `${chunked}5;${'a'.repeat(16)}\r\nhello\r\n`],
   ['chunk_extension_too_large', `${chunked}5${' '.repeat(17)};\r\nhello\r\n`],
+  ['bad_status_line', `HTTP/1.0 100 Continue\r\n\r\n${ok}Content-Length: 2\r\n\r\nhi`],
   ['chunk_extension_too_large', `${chunked}${`1;${'a'.repeat(15)}\r\nx\r\n`.repeat(19)}0\r\n\r\n`],
   ['bad_chunk_end', `${chunked}5\r\nhelloX`],
   ['bad_chunk_end', `${chunked}5\r\nhello\n`],

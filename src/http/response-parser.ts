@@ -155,6 +155,8 @@ export class ResponseParser {
       const status = this.#head.status;
       if (status >= 200) return this.#startBody(buffer, at, length);
       if (status === 101) return this.#fail(ParserErrorCode.unexpectedUpgrade);
+      // HTTP/1.0 has no interim responses (RFC 9110 section 15.2), so who sends one means something else by it.
+      if (this.#head.versionMinor === 0) return this.#fail(ParserErrorCode.badStatusLine);
       if (++this.#interimCount > this.#limits.interimCountMax) return this.#fail(ParserErrorCode.tooManyInterim);
       const generation = this.#generation;
       this.#sink.onInterim(status);

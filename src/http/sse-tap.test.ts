@@ -271,3 +271,18 @@ test('sse tap: when it is reset in mid-event, nothing of the old stream is left'
     usage: null,
   });
 });
+
+// Found by fuzzing: what is kept of a cut line lies over what was kept of earlier ones.
+test('sse tap: when short lines come in pieces behind longer ones, nothing of those is read again', () => {
+  const tap = new SseTap();
+  const pieces = (text: string): number[] => everyByte(text.length).slice(1);
+  const text = 'data: {"a":1}\n\ndata: \n\n';
+  tapped(Buffer.from(text), pieces(text), tap);
+  expect([tap.eventCount, tap.oddCount], 'data without a byte is no JSON').toEqual([2, 1]);
+  const marked = '\xef\xbb\xbfdata: {}\n\n';
+  tapped(Buffer.from(marked, 'latin1'), pieces(marked), tap);
+  expect(tap.eventCount).toBe(1);
+  const unmarked = '\xef\n';
+  tapped(Buffer.from(unmarked, 'latin1'), pieces(unmarked), tap);
+  expect(tap.atEventBoundary, 'one byte of a mark is no mark').toBe(false);
+});

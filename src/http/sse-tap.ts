@@ -35,6 +35,7 @@ const lastEventNames: readonly Uint8Array[] = [
   Buffer.from('response.incomplete'),
   Buffer.from('response.failed'),
 ];
+const byteOrderMark: Uint8Array = Buffer.from([0xef, 0xbb, 0xbf]);
 const doneMark: Uint8Array = Buffer.from('[DONE]');
 const errorString: Uint8Array = Buffer.from('"error"');
 const typeString: Uint8Array = Buffer.from('"type"');
@@ -195,7 +196,7 @@ export class SseTap {
     if (this.#isFirstLine) {
       this.#isFirstLine = false;
       // One byte order mark is dropped.
-      if (head[headAt] === 0xef && head[headAt + 1] === 0xbb && head[headAt + 2] === 0xbf) headStart += 3;
+      if (startsWith(head, headAt, headEnd, byteOrderMark)) headStart += byteOrderMark.length;
     }
     if (headStart >= headEnd) {
       if (this.#hasData) this.eventCount++;
@@ -231,7 +232,8 @@ export class SseTap {
     this.hasAfterDone = this.doneSeen;
     const at = start < end && head[start] === space ? start + 1 : start;
     if (startsWith(head, at, end, doneMark)) this.doneSeen = true;
-    else if (head[at] === openBrace) this.#takeType(head, at, end);
+    // Behind the end of a line that was cut lie bytes of an earlier one.
+    else if (at < end && head[at] === openBrace) this.#takeType(head, at, end);
     else this.oddCount++;
   }
 

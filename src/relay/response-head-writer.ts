@@ -1,5 +1,5 @@
 import type { Downstream, Exchange } from '../exchange/index.ts';
-import { connectionTokens, isNominable, responseFieldsDropped, statusLine } from '../http/index.ts';
+import { isNominable, responseFieldsDropped, statusLine } from '../http/index.ts';
 
 const aboveLatin1 = /[^\x00-\xff]/; // oxlint-disable-line no-control-regex -- Tells one class of characters from the other.
 const notAscii = /[^\x00-\x7f]/; // oxlint-disable-line no-control-regex -- As above.
@@ -15,9 +15,7 @@ const notAscii = /[^\x00-\x7f]/; // oxlint-disable-line no-control-regex -- As a
 export function writeResponseHead(exchange: Exchange, downstream: Downstream, closes: boolean): void {
   const head = exchange.responseHead;
   downstream.writeStatus(statusLine(head.status));
-  const connection = head.get('connection');
-  const nominated =
-    connection === null || connection === 'keep-alive' || connection === 'close' ? null : connectionTokens(connection);
+  const nominated = head.nominated();
   // One call for all fields: each costs two conversions of a string to bytes.
   let lines = `1.1 penstock\r\nx-request-id: ${exchange.requestId}`;
   for (let index = 0; index < head.count; index++) {

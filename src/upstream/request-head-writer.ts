@@ -1,4 +1,4 @@
-import { connectionTokens, isNominable, FieldRule, requestFieldRule } from '../http/index.ts';
+import { FieldRule, isNominable, requestFieldRule } from '../http/index.ts';
 import type { RequestHead } from '../exchange/index.ts';
 
 /**
@@ -28,7 +28,7 @@ export function writeRequestHead(
 ): string {
   const target = head.query === '' ? head.path : `${head.path}?${head.query}`;
   let text = `${head.method} ${options.basePath}${target} HTTP/1.1\r\nhost: ${options.authority}\r\n`;
-  const nominated = nominatedFields(head);
+  const nominated = head.nominated();
   let via = 'via: ';
   for (let index = 0; index < head.count; index++) {
     const name = head.names[index]!;
@@ -60,13 +60,6 @@ export function writeRequestHead(
 /** RFC 9110 section 8.6: a method that anticipates content sends its length even when it is 0. */
 function needsLength(method: string): boolean {
   return method === 'POST' || method === 'PUT' || method === 'PATCH';
-}
-
-function nominatedFields(head: RequestHead): readonly string[] | null {
-  const value = head.get('connection');
-  // The usual values are checked first: they cost one comparison, the split costs an array.
-  if (value === null || value === 'keep-alive' || value === 'close') return null;
-  return connectionTokens(value);
 }
 
 /** The lines that carry a pool's own credential in its dialect. The value was checked for CR, LF and NUL at load. */

@@ -219,6 +219,7 @@ const interim = rows('interim', Seen.refused, {
   'a 100 that is malformed': `HTTP/1.1 100 Continue\r\nnonsense\r\n\r\n${ok}${sized}`,
   'a 103 with two lengths': `HTTP/1.1 103 Early Hints\r\ncontent-length: 0\r\ncontent-length: 0\r\n\r\n${ok}${sized}`,
   'a 100 with a body': `HTTP/1.1 100 Continue\r\ncontent-length: 2\r\n\r\nab${ok}${sized}`,
+  'one in HTTP/1.0': `HTTP/1.0 103 Early Hints\r\n\r\n${ok}${sized}`,
   'a hundred of them': `${'HTTP/1.1 100 Continue\r\n\r\n'.repeat(100)}${ok}${sized}`,
   'one of 13 KB': `HTTP/1.1 103 Early Hints\r\nlink: ${'a'.repeat(13_000)}\r\n\r\n${ok}${sized}`,
   'an unknown one, then garbage': 'HTTP/1.1 199 X\r\n\r\ngarbage\r\n\r\n',

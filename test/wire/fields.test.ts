@@ -24,6 +24,32 @@ test('fields: when either side sends hop-by-hop or nominated fields, they stay b
   expect(fieldOf(response.head, 'x-kept')).toBe('1');
 });
 
+// RFC 9110 section 5.3: a list may be spread over several fields. Found by fuzzing.
+test('fields: when a second Connection field nominates others, they stay behind too', async () => {
+  const gateway = await rig();
+  const client = await gateway.client();
+  const fields = [
+    'connection: keep-alive',
+    'connection: x-one',
+    'x-one: 1',
+    'connection: x-two',
+    'x-two: 2',
+    'x-kept: 1',
+  ];
+  client.send(requestText('GET', '/a', fields));
+  const peer = await gateway.upstream.accept();
+  const { head } = await peer.request();
+  expect([fieldOf(head, 'x-one'), fieldOf(head, 'x-two'), fieldOf(head, 'x-kept')]).toEqual([
+    undefined,
+    undefined,
+    '1',
+  ]);
+  peer.send(answerText('ok', fields));
+  const response = await client.response();
+  const down = ['x-one', 'x-two', 'x-kept'].map((name) => fieldOf(response.head, name));
+  expect(down).toEqual([undefined, undefined, '1']);
+});
+
 // RFC 9110 section 7.6.3.
 test('fields: when a message passes, each side sees our via behind those of earlier hops, and one date', async () => {
   const gateway = await rig();
