@@ -7,10 +7,10 @@
  * before they are compared, and a second occurrence of a wanted key is an error (parsers take the last one, the standard
  * says nothing). Not checked: the spelling of numbers, literals and escapes in members that are not wanted.
  */
-import { decodeString, endsEscaped, hasBackslash, stringEnd } from './json-string.ts';
+import { decodeAscii, decodeString, endsEscaped, hasBackslash, stringEnd } from './json-string.ts';
 import { NestedValue } from './nested-value.ts';
 import { forgetPiece } from './scan-memory.ts';
-import { Field, FieldKind, fieldNamed, fieldOf, keyBytesMax, requestFields, valueBytesMax } from './request-fields.ts';
+import { Field, FieldKind, fieldOf, keyBytesMax, requestFields, valueBytesMax } from './request-fields.ts';
 
 /** `notObject` and `invalid` are final; `complete` turns `invalid` when anything but white space follows the document. */
 export const ScanState = { scanning: 0, complete: 1, invalid: 2, notObject: 3 } as const;
@@ -43,6 +43,9 @@ const startsScalar = new Uint8Array(256);
 for (const char of '-0123456789tfn') startsScalar[char.charCodeAt(0)] = 1;
 const isScalarByte = new Uint8Array(256);
 for (const char of '+-.0123456789abcdefghijklmnopqrstuvwxyzE') isScalarByte[char.charCodeAt(0)] = 1;
+
+/** A key without its escapes; used up before the next is read. */
+const decodedKey: Buffer = Buffer.allocUnsafeSlow(keyBytesMax);
 
 const jsonNumber = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
 
@@ -308,9 +311,9 @@ export class RequestScanner {
     const isTopLevel = this.#depth === 1;
     let field = fieldOf(bytes, start, end, isTopLevel);
     if (field === Field.none && end - start <= keyBytesMax && hasBackslash(bytes, start, end)) {
-      const name = decodeString(bytes, start, end);
-      if (name === null) return this.#refuse('bad_string');
-      field = fieldNamed(name, isTopLevel);
+      const length = decodeAscii(bytes, start, end, decodedKey);
+      if (length === -1) return this.#refuse('bad_string');
+      field = fieldOf(decodedKey, 0, length, isTopLevel);
     }
     if (field !== Field.none) {
       if ((this.#seen & (1 << field)) !== 0) return this.#refuse(requestFields[field]!.duplicate);

@@ -4,6 +4,9 @@ import type { TokenUsage } from './usage.ts';
 /** Usage stands near the end of an answer; what engines write behind it (vLLM: a dozen members) is far smaller. */
 const tailBytesMax = 8192;
 
+/** Objects under that key that are looked into, from the last: each may be as long as the tail. Answers hold one or two. */
+const usageObjectsMax = 16;
+
 const empty = Buffer.alloc(0);
 
 /**
@@ -57,11 +60,13 @@ export class UsageTail {
 
 function usageIn(bytes: Buffer, start: number, end: number): TokenUsage | null {
   // An object that counts nothing (`{"type":"duration"}`, a tool's own "usage") does not hide an earlier one.
-  for (let before = end; ;) {
+  let before = end;
+  for (let count = 0; count < usageObjectsMax; count++) {
     const brace = lastUsageObject(bytes, start, before);
     if (brace === -1) return null;
     const usage = parseUsage(bytes, brace, end);
     if (usage !== null) return mergeUsage(null, usage);
     before = brace;
   }
+  return null;
 }

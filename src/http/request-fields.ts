@@ -78,10 +78,3 @@ export function fieldOf(bytes: Buffer, start: number, end: number, isTopLevel: b
   }
   return candidate;
 }
-
-/** As `fieldOf`, for a key that was decoded. */
-export function fieldNamed(name: string, isTopLevel: boolean): Field {
-  const candidate = candidates[name.length] ?? Field.none;
-  if (candidate === Field.none || isTopLevel === (candidate === Field.includeUsage)) return Field.none;
-  return requestFields[candidate]!.name === name ? candidate : Field.none;
-}

@@ -107,7 +107,9 @@ class Reader {
     const raw = this.#string();
     const isShort = raw.length <= keyBytesMax;
     const decoded = decode(raw);
-    if (isLookedAt && isShort && raw.includes('\\') && decoded === null) throw refused;
+    // Of an escaped key the escapes have to be sound, whether or not the rest is UTF-8.
+    const isEscaped = raw.includes('\\');
+    if (isLookedAt && isShort && isEscaped && decode(raw.replace(/[\x80-\xff]/g, 'x')) === null) throw refused;
     // Not a name of ours, whatever it is: JSON.parse gets one it can read.
     this.normal += decoded === null || !isShort ? `"\\u0000${this.#at}"` : JSON.stringify(decoded);
     return isLookedAt && isShort ? decoded : null;
