@@ -8,8 +8,10 @@ export class RequestHead extends FieldList {
   method = '';
   /** Path of the target, starting with '/'. */
   path = '/';
-  /** Query without '?', '' when there is none. */
+  /** Query without '?', '' when there is none or it is empty. */
   query = '';
+  /** The target has a '?'. A proxy may not take even an empty query away (RFC 9110 section 7.7). */
+  hasQuery = false;
   /** -1 when the body has no declared length. */
   contentLength = -1;
   isChunked = false;
@@ -32,6 +34,7 @@ export class RequestHead extends FieldList {
     this.method = '';
     this.path = '/';
     this.query = '';
+    this.hasQuery = false;
     this.clear();
     this.contentLength = -1;
     this.isChunked = false;

@@ -66,7 +66,9 @@ export class HeadGuard {
     this.#singles = 0;
     head.method = request.getCaseSensitiveMethod();
     head.path = request.getUrl();
-    head.query = request.getQuery() ?? '';
+    const query = request.getQuery();
+    head.query = query ?? '';
+    head.hasQuery = query !== undefined;
     request.forEach(this.#onField);
     return this.#refusal ?? this.#targetRefusal(head) ?? this.#framingRefusal(head);
   }

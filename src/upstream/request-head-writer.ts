@@ -26,7 +26,7 @@ export function writeRequestHead(
   bodyBytes: number,
   options: UpstreamHeadOptions,
 ): string {
-  const target = head.query === '' ? head.path : `${head.path}?${head.query}`;
+  const target = head.query === '' && !head.hasQuery ? head.path : `${head.path}?${head.query}`;
   let text = `${head.method} ${options.basePath}${target} HTTP/1.1\r\nhost: ${options.authority}\r\n`;
   const nominated = head.nominated();
   let via = 'via: ';

@@ -3,15 +3,17 @@ import type { Random } from './random.ts';
 /** Inputs longer than this teach nothing that shorter ones do not, and cost more. */
 const inputBytesMax = 4096;
 
-/** One to six changes of the kinds libFuzzer makes: bits, bytes, numbers, words, pieces moved, repeated, taken from others. */
+/** One to `changesMax` changes of the kinds libFuzzer makes: bits, bytes, numbers, words, pieces moved, repeated, taken from others. */
 export function mutate(
   input: Buffer,
   others: readonly Buffer[],
   dictionary: readonly string[],
   random: Random,
+  changesMax = 6,
 ): Buffer {
   let bytes: Buffer = Buffer.from(input);
-  for (let count = 1 + random.below(6); count > 0; count--) bytes = mutateOnce(bytes, others, dictionary, random);
+  for (let count = 1 + random.below(changesMax); count > 0; count--)
+    bytes = mutateOnce(bytes, others, dictionary, random);
   return bytes.subarray(0, inputBytesMax);
 }
 

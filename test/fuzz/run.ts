@@ -8,7 +8,9 @@
  *
  * Read in this order: target (what a target is), targets/ and oracles/, mutate, coverage, loop, run.
  */
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { fuzz, replay } from './loop.ts';
 import { targets } from './targets/index.ts';
 
@@ -20,6 +22,16 @@ const usage = `npm run fuzz -- [target...] [--seconds N] [--seed N] [FILE...]
   FILE       runs the files instead, with the one target named
 `;
 
+/** Not a function of bytes but a running shard, so it is not guided by coverage: see wire.fuzz.ts. */
+const wire = 'wire';
+
+function replayOnWire(count: number, seed: number): boolean {
+  const vitest = fileURLToPath(new URL('vitest.mjs', import.meta.resolve('vitest/package.json')));
+  const args = [vitest, 'run', '--config', 'test/fuzz/vitest.config.ts', '--root', '.'];
+  const env = { ...process.env, FUZZ_COUNT: String(count), FUZZ_SEED: String(seed) };
+  return spawnSync(process.execPath, args, { stdio: 'inherit', env }).status === 0;
+}
+
 function fail(text: string): never {
   process.stderr.write(`fuzz: ${text}\n${usage}`);
   process.exit(2);
@@ -27,7 +39,7 @@ function fail(text: string): never {
 
 const names: string[] = [];
 const files: string[] = [];
-const numbers = { seconds: 10, seed: 1 };
+const numbers = { seconds: 10, seed: 1, count: 20_000 };
 for (let args = process.argv.slice(2); args.length > 0;) {
   const [arg, value, ...rest] = args as [string, ...string[]];
   const option = arg.startsWith('--') ? arg.slice(2) : '';
@@ -36,13 +48,13 @@ for (let args = process.argv.slice(2); args.length > 0;) {
     process.exit(0);
   }
   if (option !== '') {
-    if (option !== 'seconds' && option !== 'seed') fail(`unknown option ${arg}`);
+    if (option !== 'seconds' && option !== 'seed' && option !== 'count') fail(`unknown option ${arg}`);
     if (!/^[0-9]+$/.test(value ?? '')) fail(`${arg} wants a number`);
     numbers[option] = Number(value);
     args = rest;
     continue;
   }
-  if (targets.some(({ name }) => name === arg)) names.push(arg);
+  if (arg === wire || targets.some(({ name }) => name === arg)) names.push(arg);
   else if (existsSync(arg)) files.push(arg);
   else fail(`no target and no file: ${arg}`);
   args = args.slice(1);
@@ -54,4 +66,5 @@ if (files.length > 0) {
   for (const file of files) replay(chosen[0]!, readFileSync(file), file);
 } else {
   for (const target of chosen) if (!fuzz(target, numbers.seconds * 1000, numbers.seed)) process.exitCode = 1;
+  if (names.includes(wire) && !replayOnWire(numbers.count, numbers.seed)) process.exitCode = 1;
 }

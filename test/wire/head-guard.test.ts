@@ -76,6 +76,8 @@ test('head-guard: when a head is unusual but legal, it passes', async () => {
   const heads = [
     ['/a?b=c&d=%20%e4', 'host: a.test:8080'],
     ['/a//b/;c=d', 'host: [::1]:80'],
+    ['/a?', 'host: a'],
+    ['/a??', 'host: a'],
     ['/a...b/.c/%41', 'host: 127.0.0.1'],
     ['/a', 'host: a', 'x.dot: 2', "x!#$%&'*+-^`|~: 3"],
     ['/a', 'host: a', 'x-utf8: caf\xc3\xa9 au lait'],

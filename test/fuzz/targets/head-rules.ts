@@ -99,7 +99,7 @@ interface Guarded {
   readonly isAccepted: boolean;
 }
 
-/** `input`: method, target and query on a line each, then field lines. */
+/** `input`: method, path and query (with its `?`) on a line each, then field lines. */
 export function guarded(input: Buffer): Guarded {
   const [method = '', target = '', query = '', ...lines] = input.toString('latin1').split('\n');
   const fields = fieldsOf(lines);
@@ -108,7 +108,7 @@ export function guarded(input: Buffer): Guarded {
     {
       getCaseSensitiveMethod: () => method,
       getUrl: () => target,
-      getQuery: () => (query === '' ? undefined : query),
+      getQuery: () => (query === '' ? undefined : query.slice(1)),
       forEach: (each) => fields.forEach(({ name, value }) => each(name, value)),
     },
     head,
@@ -131,7 +131,7 @@ function run(input: Buffer): void {
   agree(
     'request line',
     [message?.method, message?.target],
-    [method, `/base${target}${query === '' ? '' : `?${query}`}`],
+    [method, `/base${target}${query === '' ? '' : `?${query.slice(1)}`}`],
   );
   agree('body', [message?.isComplete, message?.body], [true, head.isChunked ? 'x' : body]);
   const via = [
@@ -155,7 +155,7 @@ function run(input: Buffer): void {
 
 const seeds = [
   'GET\n/health\n\nhost: a.test:80\naccept: */*\nx-a: b\n',
-  'POST\n/v1/chat/completions\na=b%20c\nhost: [::1]\ncontent-length: 5\ncontent-type: application/json\nauthorization: Bearer x',
+  'POST\n/v1/chat/completions\n?a=b%20c\nhost: [::1]\ncontent-length: 5\ncontent-type: application/json\nauthorization: Bearer x',
   'POST\n/a/..b/%41;c\n\nhost: a\ntransfer-encoding: chunked\nconnection: close, x-drop\nx-drop: 1\nexpect: 100-continue',
   'DELETE\n/a\n\nHost: 127.0.0.1:65535\nVia: 1.0 x\nvia: 1.1 y\nx-forwarded-for: 1.2.3.4\nUpgrade: h2c\nTE: trailers',
   'HEAD\n/\n\nhost: [1:2:3:4:5:6:1.2.3.4]:\ncookie: a=b; c=d\nx-utf8: caf\xc3\xa9',
