@@ -58,7 +58,7 @@ export const closeReasons = {
     'downstream',
     400,
     invalidRequest,
-    'The body is not what the route needs: not JSON, a duplicate key, a wrong type.',
+    'The body is not what the route needs: not JSON, a duplicate key, a wrong type, more than 128 brackets deep.',
   ),
   not_allowed: row('policy', 403, invalidRequest, 'A filter refused the request.'),
   model_not_found: row('downstream', 404, invalidRequest, 'No model of that name, and no default_pool.'),

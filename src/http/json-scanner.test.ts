@@ -470,4 +470,4 @@ test('json scanner: when a document is many times larger than what is scanned at
       ).toBe('truncated');
     }
   }
-});
+}, 60_000);

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { requestRows } from '../corpus/requests.ts';
+import { Verdict } from '../corpus/row.ts';
 import {
   answerText,
   type Body,
@@ -22,6 +23,13 @@ const seed = Number(process.env['FUZZ_SEED'] ?? 1);
 
 /** Connections open at a time. */
 const batchCount = 48;
+
+/** The corpus has bodies that are larger. */
+const yaml = `
+limits: { body_bytes_max: 1048576 }
+pools:
+  - { name: only, engine: none, picker: round_robin, retries: { attempts: 0 }, endpoints: [{ url: "$UPSTREAM" }] }
+`;
 
 const chat = ['POST', '/v1/chat/completions'] as const;
 const sound = [
@@ -47,9 +55,7 @@ test(`fuzz wire: when ${count} mutated requests come (seed ${seed}), only reques
     'content-length: 2\r\n',
     ': x\r\n',
   ];
-  const gateway = await rig({
-    yaml: 'pools: [{ name: only, engine: none, picker: round_robin, retries: { attempts: 0 }, endpoints: [{ url: "$UPSTREAM" }] }]',
-  });
+  const gateway = await rig({ yaml });
   let batch: string[] = [];
   let forwardedCount = 0;
   const faults: string[] = [];
@@ -89,4 +95,30 @@ test(`fuzz wire: when ${count} mutated requests come (seed ${seed}), only reques
   expect(faults).toEqual([]);
   expect(forwardedCount, 'requests that went up').toBeGreaterThan(count / 100);
   process.stdout.write(`wire: ${count} mutated requests, ${forwardedCount} went up, seed ${seed}\n`);
+});
+
+// FAULTS F09: the whole corpus 20 times over, in any order, 16 at a time; what it costs in memory does not add up.
+test(`fuzz wire: when the corpus is replayed 20 times (seed ${seed}), nothing unsafe goes up and memory stays`, async () => {
+  const random = new Random(seed);
+  const rows = requestRows.filter(({ verdict }) => verdict === Verdict.nothing);
+  const gateway = await rig({ yaml });
+  let rssBytes = 0;
+  for (let round = 0; round < 20; round++) {
+    const shuffled = rows.map((row) => ({ row, rank: random.below(2 ** 30) })).sort((a, b) => a.rank - b.rank);
+    for (let from = 0; from < shuffled.length; from += 16) {
+      const clients = await Promise.all(
+        shuffled.slice(from, from + 16).map(async ({ row }) => {
+          const client = await RawClient.connect(gateway.port);
+          client.send(row.wire);
+          return client;
+        }),
+      );
+      await turns(4);
+      for (const client of clients) client.destroy();
+    }
+    await until(() => gateway.phases().length === 0, 'the exchanges are over');
+    if (round === 9) rssBytes = process.memoryUsage.rss();
+  }
+  expect(gateway.upstream.receivedBytes, 'bytes sent upstream').toBe(0);
+  expect(process.memoryUsage.rss() - rssBytes, 'growth over 10 rounds').toBeLessThan(64 << 20);
 });
