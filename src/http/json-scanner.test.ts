@@ -252,21 +252,6 @@ test.each([
   expect(found).toMatchObject({ state: ScanState.complete, problem: '', values: { model } });
 });
 
-// FAULTS S7: bytes that are no UTF-8 are one name to a reader that skips them and another to one that replaces them.
-test.each(['\xff', 'a\xe2\x82', '\xed\xa0\x80', '\xc1\xa1', '\xef\xbf\xbd\xff'])(
-  'json scanner: when a wanted string is no UTF-8 (case %#), it is refused',
-  (bytes) => {
-    const body = Buffer.from(`{"model":"m${bytes}","n":1}`, 'latin1');
-    for (const cut of [1, 11, 12, 13, body.length]) {
-      expect(scan(body, [cut])).toMatchObject({ state: ScanState.invalid, problem: 'bad_string' });
-    }
-  },
-);
-
-test('json scanner: when a replacement character was sent, it is kept', () => {
-  expect(scan('{"model":"m\ufffd","n":1}')).toMatchObject({ state: ScanState.complete, values: { model: 'm\ufffd' } });
-});
-
 // What JSON.parse makes of a document, with the scanner's policy laid over it.
 
 const kinds: Readonly<Record<string, (value: unknown) => boolean>> = {

@@ -46,7 +46,6 @@ for (const char of '+-.0123456789abcdefghijklmnopqrstuvwxyzE') isScalarByte[char
 
 /** A key without its escapes; used up before the next is read. */
 const decodedKey: Buffer = Buffer.allocUnsafeSlow(keyBytesMax);
-
 const jsonNumber = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
 
 /**

@@ -247,9 +247,8 @@ test.each(['counted', 'chunked'])(
       const pieces = isCounted ? [body.slice(0, middle), body.slice(middle)] : [chunkedText(body, 65_000)];
       await client.sendPieces([head + pieces[0]!, ...pieces.slice(1)]);
       const response = await client.response();
-      const { error } = JSON.parse(response.text) as { error: { code: string } };
-      if (response.status !== 400 || error.code !== 'body_invalid')
-        faults.push(`${what}: ${response.status} ${response.text}`);
+      const isRefused = response.status === 400 && response.text.includes('"code":"body_invalid"');
+      if (!isRefused) faults.push(`${what}: ${response.status} ${response.text}`);
       client.destroy();
     }
     expect(faults).toEqual([]);

@@ -12,7 +12,7 @@ export function plainLength(text: string): number {
   return /^[0-9]{1,15}$/.test(text) ? Number(text) : -1;
 }
 
-/** No segment is a dot segment to a reader who decodes, takes `\` for `/` and cuts parameters off. */
+/** In the path no control character and no `\`, encoded or not, and no segment is a dot segment to a reader who decodes, takes `\` for `/` and cuts parameters off. */
 export function plainTarget(text: string): boolean {
   if (
     !/^\/(?:[!-~])*$/.test(text) ||
@@ -22,6 +22,7 @@ export function plainTarget(text: string): boolean {
   )
     return false;
   const path = text.split('?', 1)[0]!;
+  if (/%(?:[01][0-9a-f]|7f|5c)/i.test(path)) return false;
   return path
     .slice(1)
     .split(/\/|%2f|%5c/i)

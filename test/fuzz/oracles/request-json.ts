@@ -143,7 +143,8 @@ class Reader {
     const isNumber =
       /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/.test(text) && text.length <= scalarBytesMax;
     const value = Number(text);
-    if (kind !== 'integer' || !isNumber || !Number.isSafeInteger(value) || value < 0) throw refused;
+    const isUnlimited = value === -1 && name !== 'n';
+    if (kind !== 'integer' || !isNumber || !Number.isSafeInteger(value) || (value < 0 && !isUnlimited)) throw refused;
     this.members[name] = value;
   }
 
