@@ -123,7 +123,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     const nowMs = this.#state.parts.clock.refresh();
     const { config } = exchange.runtime!;
     const { body, head } = exchange;
-    exchange.requestDeadlineMs = nowMs + config.timeouts.requestIdleMs;
+    // What was in one read with the piece that made us pause comes all the same; the client is not the one who is slow.
+    if (!exchange.isDownstreamPaused) exchange.requestDeadlineMs = nowMs + config.timeouts.requestIdleMs;
     if (body.receivedBytes + bytes.length > config.limits.bodyBytesMax) {
       this.#closer.fail(exchange, 'body_too_large', 'The request body is larger than the gateway accepts.');
       return;
@@ -136,6 +137,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       body.isComplete = true;
       exchange.requestDeadlineMs = noDeadline;
       exchange.request.become(Half.done);
+      this.#resume(exchange); // There is nothing left to hold up, and a paused client is not seen to leave.
     }
     if (exchange.bodyLook !== BodyLook.none && !this.#look(exchange, isLast)) return;
     if (exchange.isRouted) exchange.requestRelay.pump();
@@ -168,9 +170,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
   checkPaused(exchange: GatewayExchange, nowMs: number): void {
     const { budget } = this.#state.parts;
     if (budget.max - budget.used() >= headroomBytes || this.#reclaim()) {
-      exchange.isDownstreamPaused = false;
       exchange.requestDeadlineMs = nowMs + exchange.runtime!.config.timeouts.requestIdleMs;
-      exchange.downstream!.resume();
+      this.#resume(exchange);
     } else if (nowMs - exchange.pausedSinceMs > pausedMsMax) {
       this.#closer.fail(exchange, 'saturated', 'The gateway holds as many request bytes as it may.');
     }
@@ -368,6 +369,12 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     exchange.pausedSinceMs = this.#state.parts.clock.nowMs;
     exchange.requestDeadlineMs = noDeadline;
     exchange.downstream!.pause();
+  }
+
+  #resume(exchange: GatewayExchange): void {
+    if (!exchange.isDownstreamPaused) return;
+    exchange.isDownstreamPaused = false;
+    exchange.downstream!.resume();
   }
 }
 

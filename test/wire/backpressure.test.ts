@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { patternOf } from '../../src/sim/byte-answer.ts';
-import { answerText, chatRequest, requestText, rig, turns, until } from '../rig/index.ts';
+import { answerText, chatRequest, chunkedText, requestText, rig, turns, until } from '../rig/index.ts';
 
 const size = 30_000_000;
 const pattern = patternOf(size);
@@ -126,3 +126,28 @@ test(
     expect(refusals.text).toContain('"saturated"');
   },
 );
+
+// A pause takes effect with the next read; one read may hold the rest of the body.
+test('backpressure: when the body is over although its client is paused, the request goes on and the client is seen to leave', async () => {
+  const gateway = await rig({
+    yaml: `
+limits: { body_bytes_max: 1MiB, buffered_bytes_max: 1100KiB }
+models: [{ name: a, targets: [{ pool: only }] }]
+pools: [{ name: only, engine: none, picker: round_robin, endpoints: [{ url: "$UPSTREAM" }] }]
+`,
+  });
+  const hoarder = await gateway.client();
+  // Its model does not come: it holds four of the five slabs that there are at most.
+  hoarder.send(chatRequest(`{"p":"${'x'.repeat(1_000_000)}","model":"a"}`).slice(0, -20));
+  await until(() => gateway.shard.state.parts.budget.used() >= 1_000_000, 'the memory is held');
+  const client = await gateway.client();
+  const body = `{"model":"a","p":"${'x'.repeat(1000)}"}`;
+  const head = requestText('POST', '/v1/chat/completions', ['transfer-encoding: chunked']);
+  client.send(head + chunkedText(body, 100));
+  const peer = await gateway.upstream.accept();
+  expect((await peer.request()).text).toBe(body);
+  expect(gateway.shard.state.open.map(({ isDownstreamPaused }) => isDownstreamPaused)).toEqual([false, false]);
+  client.destroy();
+  await peer.ended();
+  expect(await gateway.closeReason()).toBe('client_gone');
+});
