@@ -224,7 +224,7 @@ const model = section(
     aliases: list(name({ doc: '' }), 'names', { default: [], max: 64, doc: 'Further names for it.' }),
     targets: list(section(targetShape, { doc: 'One target.' }), 'targets', {
       min: 1,
-      max: 64,
+      max: 30, // A bit each in one word of the exchange.
       doc: 'Tried in order: the next when one is saturated, unhealthy, or has failed before anything was relayed.',
     }),
     priority: modelPriority,

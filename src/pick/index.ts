@@ -9,4 +9,5 @@ export { allFull, noneHealthy, pickEndpoint } from './pick.ts';
 export { makePicker } from './pickers.ts';
 export type { Picker, PickerContext } from './pickers.ts';
 export { PoolView } from './pool-view.ts';
+export { TriedEndpoints } from './tried-endpoints.ts';
 export type { PickEndpoint, PickRequest, PickRule } from './pool-view.ts';

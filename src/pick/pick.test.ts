@@ -3,6 +3,7 @@ import { createSharedMemory, EndpointState, Fault, FleetTable, otherRow, Probe }
 import { allFull, pickEndpoint } from './pick.ts';
 import { makePicker } from './pickers.ts';
 import { type PickRequest, PoolView } from './pool-view.ts';
+import { TriedEndpoints } from './tried-endpoints.ts';
 
 const rule = { consecutiveFailures: 1, baseMs: 1000, maxMs: 60_000 };
 const pickerNames = ['round_robin', 'random', 'least_load', 'kv_aware', 'consistent_hash'] as const;
@@ -33,7 +34,12 @@ function pool(pickerName: PickerName, slowStartMs = 10_000, inflightMax = 0) {
   const view = new PoolView(endpoints, fleet, { inflightMax, slowStartMs });
   const picker = makePicker(pickerName, { random: seeded(7), shardIndex: 0 });
   const pick = (nowMs: number, request: Partial<PickRequest> = {}): number =>
-    pickEndpoint(view, picker, { hashKey: 0, triedSet: 0, modelRow: otherRow, mayProbe: true, ...request }, nowMs);
+    pickEndpoint(
+      view,
+      picker,
+      { hashKey: 0, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true, ...request },
+      nowMs,
+    );
   /** One fault, which is enough. */
   const eject = (index: number, nowMs: number): void => {
     const attempt = { slot: endpoints[index]!.slot, row: otherRow, probes: Probe.none, nowMs };
@@ -130,3 +136,26 @@ test('pick: when an endpoint has weight 0 or drains, it is not picked', () => {
   made.control.setState(made.endpoints[0]!.slot, EndpointState.draining);
   expect(counts(made, 1_000_000, 300)[0]).toBe(0);
 });
+
+test.each(pickerNames)(
+  'pick: when a request failed somewhere, %s does not send it there again, in a large pool either',
+  (name) => {
+    const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 64, bufferedBytesMax: 1024 });
+    const control = new FleetTable(memory, -1);
+    const fleet = new FleetTable(memory, 0);
+    const endpoints = Array.from({ length: 50 }, (_, index) => {
+      const slot = control.claim();
+      // Two are left: the rest is down.
+      control.setState(slot, index === 40 || index === 45 ? EndpointState.healthy : EndpointState.unhealthy);
+      return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
+    });
+    const view = new PoolView(endpoints, fleet, { inflightMax: 0, slowStartMs: 0 });
+    const picker = makePicker(name, { random: seeded(3), shardIndex: 0 });
+    const request = { hashKey: 1, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true };
+    const first = pickEndpoint(view, picker, request, 1000);
+    request.tried.add(first);
+    expect(pickEndpoint(view, picker, request, 1000)).toBe(first === 40 ? 45 : 40);
+    request.tried.add(first === 40 ? 45 : 40);
+    expect(pickEndpoint(view, picker, request, 1000)).toBeLessThan(0);
+  },
+);

@@ -1,5 +1,6 @@
 import { EndpointState, type FleetTable, Probe } from '../shm/index.ts';
 import { hashText } from './hash.ts';
+import type { TriedEndpoints } from './tried-endpoints.ts';
 
 /** One endpoint as the pickers see it. */
 export interface PickEndpoint {
@@ -13,8 +14,8 @@ export interface PickEndpoint {
 export interface PickRequest {
   /** Same key, same endpoint, for consistent_hash. */
   readonly hashKey: number;
-  /** Bit set of endpoint indexes that already failed for this request (the first 32; later ones are not remembered). */
-  readonly triedSet: number;
+  /** Endpoints of the pool that failed for this request. */
+  readonly tried: TriedEndpoints;
   /** Row of the health table: endpoints are judged for each model. */
   readonly modelRow: number;
   /** Whether it may try an endpoint that has just been out while others are well: only what could be sent again. */
@@ -73,7 +74,7 @@ export class PoolView {
       const { slot, weight } = this.endpoints[index]!;
       if (weight <= 0 || fleet.state(slot) !== EndpointState.healthy) continue;
       if (fleet.health.isOut(slot, modelRow, nowMs)) continue;
-      if (index < 32 && (request.triedSet & (1 << index)) !== 0) continue;
+      if (request.tried.has(index)) continue;
       if (inflightMax > 0 && fleet.inflight(slot) >= inflightMax) this.fullCount++;
       else if (!fleet.health.isDistrusted(slot, modelRow)) {
         this.shares[index] = fleet.health.share(slot, modelRow, nowMs, slowStartMs);

@@ -18,9 +18,7 @@ export function isRepeatable({ facts, head }: GatewayExchange): boolean {
 }
 
 export function hasUntried(exchange: GatewayExchange, pool: PoolRuntime): boolean {
-  return pool.endpoints.some(
-    (_, index) => index !== exchange.endpointIndex && (index >= 32 || (exchange.triedSet & (1 << index)) === 0),
-  );
+  return pool.endpoints.some((_, index) => index !== exchange.endpointIndex && !exchange.tried.has(index));
 }
 
 export function tokensToReserve(exchange: GatewayExchange): number {

@@ -1,7 +1,7 @@
 import { counterCell, metrics } from '../account/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import { BodyKind, type ResponseParser } from '../http/index.ts';
-import { allFull, pickEndpoint } from '../pick/index.ts';
+import { allFull, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
 import { isStreamWhole, modelSplice, splicedBytes } from '../relay/index.ts';
 import { firstTarget, type Route } from '../route/index.ts';
 import { Fault, Probe, type SeriesWriter } from '../shm/index.ts';
@@ -23,6 +23,8 @@ export class Dispatcher implements UpstreamEvents {
   readonly #health: PassiveHealth;
   readonly #series: SeriesWriter;
   #isOfferScheduled = false;
+  /** Scratch of one search: what failed in the pool that the request may have to wait for. */
+  readonly #triedOfFull = new TriedEndpoints();
 
   constructor(state: ShardState, closer: Closer, health: PassiveHealth, series: SeriesWriter) {
     this.#state = state;
@@ -200,7 +202,7 @@ export class Dispatcher implements UpstreamEvents {
     exchange.pool = pool;
     exchange.poolName = pool.config.name;
     exchange.poolAttempts = 0;
-    exchange.triedSet = 0;
+    exchange.tried.clear();
     exchange.modelRow = pool.rowOf(exchange.modelLabel);
     exchange.mayProbe = isRepeatable(exchange);
     exchange.hashKey = pool.config.picker === 'consistent_hash' ? hashKeyOf(exchange, pool) : 0;
@@ -210,13 +212,12 @@ export class Dispatcher implements UpstreamEvents {
   #seek(exchange: GatewayExchange): void {
     const targets = exchange.route!.targets;
     let fullTarget = -1;
-    let fullTriedSet = 0;
     for (;;) {
       const found = this.#tryPool(exchange, exchange.pool!);
       if (found > 0) return;
       if (found === 0 && fullTarget < 0) {
         fullTarget = exchange.targetIndex;
-        fullTriedSet = exchange.triedSet;
+        this.#triedOfFull.copyFrom(exchange.tried);
       }
       exchange.triedTargets |= 1 << exchange.targetIndex;
       const next = targets.findIndex((_, index) => (exchange.triedTargets & (1 << index)) === 0);
@@ -225,7 +226,7 @@ export class Dispatcher implements UpstreamEvents {
     }
     if (fullTarget >= 0) {
       this.#enterPool(exchange, fullTarget);
-      exchange.triedSet = fullTriedSet; // It waits for the others: what failed would only fail again.
+      exchange.tried.copyFrom(this.#triedOfFull); // It waits for the others: what failed would only fail again.
       this.#enqueue(exchange);
     } else if (exchange.retryCause === 'connect') {
       this.#closer.fail(exchange, 'connect_failed', 'No upstream endpoint could be reached.');
@@ -340,7 +341,7 @@ export class Dispatcher implements UpstreamEvents {
     this.#series.add(counterCell(this.#series, metrics.retries, [exchange.poolName, cause]), 1);
     exchange.retryCause = cause;
     this.#closer.releaseUpstream(exchange);
-    if (blamesEndpoint && exchange.endpointIndex < 32) exchange.triedSet |= 1 << exchange.endpointIndex;
+    if (blamesEndpoint) exchange.tried.add(exchange.endpointIndex);
     if (exchange.poolAttempts > exchange.pool!.config.retries.attempts) {
       exchange.triedTargets |= 1 << exchange.targetIndex;
       const next = exchange.route!.targets.findIndex((_, index) => (exchange.triedTargets & (1 << index)) === 0);

@@ -1,7 +1,7 @@
 import { Exchange } from '../exchange/index.ts';
 import type { RequestScanner, ResponseParser } from '../http/index.ts';
 import type { DownstreamHooks } from '../listener/index.ts';
-import type { PickRequest } from '../pick/index.ts';
+import { type PickRequest, TriedEndpoints } from '../pick/index.ts';
 import { type JoinBuffer, type Reply, RequestRelay, ResponseRelay } from '../relay/index.ts';
 import type { Route } from '../route/index.ts';
 import { otherRow, Probe, type SlabPool } from '../shm/index.ts';
@@ -76,7 +76,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
   /** Attempts in the present pool. */
   poolAttempts = 0;
   /** PickRequest: endpoints of the present pool that failed. */
-  triedSet = 0;
+  readonly tried = new TriedEndpoints();
   /** PickRequest. */
   hashKey = 0;
   queuedSinceMs = 0;
@@ -135,7 +135,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     this.endpointIndex = -1;
     this.connection = null;
     this.poolAttempts = 0;
-    this.triedSet = 0;
+    this.tried.clear();
     this.hashKey = 0;
     this.queuedSinceMs = 0;
     this.modelRow = otherRow;
