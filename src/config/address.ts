@@ -40,6 +40,12 @@ export function isLoopback(host: string): boolean {
   return version === 0 ? host.toLowerCase() === 'localhost' : loopbacks.check(host, version === 4 ? 'ipv4' : 'ipv6');
 }
 
+/** A host name, or one with `*` for its first label. In the case it has. */
+export function isServerName(text: string): boolean {
+  const rest = text.startsWith('*.') ? text.slice(2) : text;
+  return isHostName(rest) && isIP(rest) === 0;
+}
+
 export function readAddress(text: string): Reading<Address> {
   const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^[\]]*)):([^:]*)$/.exec(text) ?? [];
   if (digits === undefined) return { complaint: 'must be host:port or [ipv6]:port' };

@@ -3,10 +3,12 @@
  * docs/config.md are all made from it. It reads no environment, watches nothing and keeps no state.
  *
  * Read in this order: schema (the file, with pool-schema and filter-schema), field (what a row can be), load (text →
- * Config or problems), document (YAML with places), relations (what must hold between settings), reference.
+ * Config or problems), document (YAML with places), relations (what must hold between settings), certificates (PEM files), reference.
  */
 export { isLoopback } from './address.ts';
 export type { Address, EndpointUrl } from './address.ts';
+export { certificateFacts, listenerTls } from './certificates.ts';
+export type { CertificateFacts, FileTexts, ListenerCertificate, ListenerTls } from './certificates.ts';
 export type { Env } from './env.ts';
 export { loadConfig, parseConfig } from './load.ts';
 export type { LoadResult } from './load.ts';

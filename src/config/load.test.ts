@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished, expect, test } from 'vitest';
@@ -45,7 +45,12 @@ test('config: when only listeners and pools are given, every other setting has t
     drainMs: 600_000,
   });
   expect(config.admin).toEqual({ address: { host: '127.0.0.1', port: 9901 }, token: null, unsafeWithoutToken: false });
-  expect(config.runtime).toEqual({ shards: 'auto', codeFromStrings: 'reject' });
+  expect(config.runtime).toEqual({
+    shards: 'auto',
+    codeFromStrings: 'reject',
+    watchConfig: false,
+    shardStallMs: 10_000,
+  });
   expect(config.logging).toEqual({ level: 'info', pretty: 'auto' });
   expect(config.listeners).toEqual([
     {
@@ -224,16 +229,20 @@ filter_chains: [{ name: c, filters: [{ filter: f, module: f.js }] }]
     `${path}:8:71: pools[0].tls.ca_path: no such file: ${folder}`,
     `${path}:9:59: filter_chains[0].filters[0].module: no such file: ${join(folder, 'f.js')}`,
   ]);
-  await Promise.all(['cert.pem', 'key.pem', 'ca.pem', 'f.js'].map((name) => writeFile(join(folder, name), '')));
+  const fixture = (name: string): URL => new URL(`../../test/fixtures/tls/${name}`, import.meta.url);
+  await copyFile(fixture('cert.pem'), join(folder, 'cert.pem'));
+  await copyFile(fixture('key.pem'), join(folder, 'key.pem'));
+  await copyFile(fixture('client-ca.pem'), join(folder, 'ca.pem'));
   const good = `listeners: [{ name: l, address: "h:0", tls: { certificates: [{ cert_path: cert.pem, key_path: key.pem }] } }]
 pools: [{ name: p, endpoints: [{ url: "https://h" }], tls: { ca_path: ca.pem } }]
 `;
   await writeFile(path, good);
   const after = await loadConfig(path, {});
   expect(after.ok && after.config.listeners[0]?.tls?.certificates).toEqual([
-    { certPath: join(folder, 'cert.pem'), keyPath: join(folder, 'key.pem'), passphrase: null },
+    { certPath: join(folder, 'cert.pem'), keyPath: join(folder, 'key.pem'), passphrase: null, serverNames: [] },
   ]);
   expect(after.ok && after.config.pools[0]?.tls.caPath).toBe(join(folder, 'ca.pem'));
+  expect(after.paths.toSorted()).toEqual(['ca.pem', 'cert.pem', 'key.pem'].map((name) => join(folder, name)));
 });
 
 test('config: when the file cannot be read, that is a problem and not an exception', async () => {

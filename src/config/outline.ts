@@ -50,9 +50,11 @@ export function fileReferences(
 ): readonly { readonly holder: Item; readonly key: string; readonly text: string }[] {
   const holders: [Item, string][] = [];
   for (const listener of parts(root, 'listeners')) {
-    for (const certificate of parts(part(listener, 'tls'), 'certificates')) {
+    const tls = part(listener, 'tls');
+    for (const certificate of parts(tls, 'certificates')) {
       holders.push([certificate, 'cert_path'], [certificate, 'key_path']);
     }
+    holders.push([tls, 'client_ca_path']);
   }
   for (const pool of parts(root, 'pools')) holders.push([part(pool, 'tls'), 'ca_path']);
   for (const chain of parts(root, 'filter_chains')) {

@@ -20,7 +20,7 @@ const single: readonly (readonly [string, string, readonly string[]])[] = [
   [
     'an unknown key is like no other',
     'runtime: { zzz: 1 }',
-    ['3:12: runtime.zzz: unknown key; expected one of shards, code_from_strings'],
+    ['3:12: runtime.zzz: unknown key; expected one of shards, code_from_strings, watch_config, shard_stall_ms'],
   ],
   [
     'a key is given twice',

@@ -23,6 +23,7 @@ export function relationComplaints(root: Item): readonly Complaint[] {
   checkEndpoints(root, complain);
   checkWeights(root, complain);
   checkSizes(root, complain);
+  checkTls(root, complain);
   return complaints;
 }
 
@@ -156,4 +157,20 @@ function checkEjection(ejection: Item, complain: Complain): void {
   if (baseMs === null || maxMs === null || maxMs >= baseMs) return;
   const key = ejection.raw['max_ms'] === undefined ? 'base_ms' : 'max_ms';
   complain([...ejection.path, key], `max_ms (${maxMs} ms) must not be less than base_ms (${baseMs} ms)`);
+}
+
+function checkTls(root: Item, complain: Complain): void {
+  for (const listener of parts(root, 'listeners')) {
+    const tls = part(listener, 'tls');
+    const { client_auth: auth = 'none', client_ca_path: ca = null } = tls.raw;
+    // A file of authorities that nobody is checked against looks like protection.
+    if (auth === 'none' && ca !== null) {
+      complain([...tls.path, 'client_ca_path'], 'has no effect with client_auth none: make that optional or required');
+    } else if (auth !== 'none' && ca === null) {
+      complain([...tls.path, 'client_auth'], 'needs client_ca_path, the authorities to verify with');
+    }
+    const named = parts(tls, 'certificates').flatMap((certificate) => words(certificate, 'server_names'));
+    const folded = named.map(({ path, text }) => ({ path, text: text.toLowerCase() }));
+    checkUnique('server name', folded, complain);
+  }
 }

@@ -18,13 +18,18 @@ import {
 import { filterChain } from './filter-schema.ts';
 import { autoOrInteger, downstreamWriteMs, listenerPriority, modelPriority, overloadShape } from './overload-schema.ts';
 import { pool } from './pool-schema.ts';
-import { filePath, name, passphrase, secret } from './text-field.ts';
+import { filePath, name, passphrase, secret, serverName } from './text-field.ts';
 
 const certificate = section(
   {
     cert_path: filePath({ doc: 'PEM file of the certificate, then its intermediates; relative to the file.' }),
     key_path: filePath({ doc: 'PEM file of the private key; relative to the file.' }),
     passphrase: optional(passphrase({ doc: 'Of the private key.' })),
+    server_names: list(serverName({ doc: '' }), 'host names', {
+      default: [],
+      max: 256,
+      doc: 'Server names (SNI) it answers to, `*.` for any one label in front. Without any, the DNS names in it.',
+    }),
   },
   { doc: 'One certificate.' },
 );
@@ -41,10 +46,22 @@ const listener = section(
           certificates: list(certificate, 'certificates', {
             min: 1,
             max: 64,
-            doc: 'The first answers clients that send no server name.',
+            reload: 'live',
+            doc: 'The one whose server name the client sends is presented; the first where none has it, or none is sent.',
           }),
+          client_auth: choice(['none', 'optional', 'required'], {
+            default: 'none',
+            reload: 'live',
+            doc: '`optional` verifies the certificate of a client that presents one. `required` also answers 403 to requests of those that do not.',
+          }),
+          client_ca_path: optional(
+            filePath({
+              reload: 'live',
+              doc: 'PEM file of the authorities client certificates are verified with; needed for, and only with, `client_auth`.',
+            }),
+          ),
         },
-        { doc: 'Makes it an https listener.' },
+        { doc: 'Makes it an https listener: TLS 1.2 and 1.3. Certificates are read again by a reload.' },
       ),
     ),
     filter_chains: list(name({ doc: '' }), 'chain names', {
@@ -93,6 +110,16 @@ const runtime = section(
     code_from_strings: choice(['reject', 'accept'], {
       default: 'reject',
       doc: 'Whether `eval` and `new Function` work in the threads that handle requests. The gateway needs neither; a filter of your own may (ajv, for one).',
+    }),
+    watch_config: flag({
+      default: false,
+      doc: 'Reloads by itself when this file, or a certificate, authority or filter module it names, has changed and then stayed as it is for half a second. Links that are swapped (Kubernetes volumes) count.',
+    }),
+    shard_stall_ms: durationMs({
+      default: '10s',
+      min: 0,
+      max: '10m',
+      doc: 'A shard whose event loop stood still for so long is given up: the process ends and its supervisor starts it again. 0 is never.',
     }),
   },
   { default: {}, reload: 'restart', doc: 'Threads.' },

@@ -1,6 +1,6 @@
 /** Rows that hold text: names, header fields, secrets, file paths. What may reach a header is checked here, once. */
 import * as z from 'zod';
-import { isHostName } from './address.ts';
+import { isHostName, isServerName } from './address.ts';
 import { field, parsed } from './field.ts';
 import type { Field, Row } from './field.ts';
 
@@ -45,6 +45,15 @@ export function name(row: Row): Field<string> {
 
 export function text(row: Row): Field<string> {
   return field(z.string(), row, { type: 'text' });
+}
+
+/** A name clients ask for in the TLS handshake, in lower case. */
+export function serverName(row: Row): Field<string> {
+  const schema = z
+    .string()
+    .transform((name) => name.toLowerCase())
+    .refine(isServerName, 'must be a host name, or one with `*` for its first label');
+  return field(schema, row, { type: 'host name' });
 }
 
 /** A path on disk. Relative ones were resolved against the file's folder before this row is read. */

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import { configFingerprint, formatProblem, loadConfig, restartChanges } from '../config/index.ts';
-import type { Config } from '../config/index.ts';
+import type { Config, FileTexts } from '../config/index.ts';
 import { Clock } from '../core/index.ts';
 import type { ListenPorts, Snapshot } from '../shard/protocol.ts';
 import { Admission, createSharedMemory, FleetTable } from '../shm/index.ts';
@@ -38,6 +38,8 @@ export type ControlPhase = 'starting' | 'running' | 'draining' | 'stopped';
 
 export interface ControlOptions {
   readonly config: Config;
+  /** Of the PEM files it names, from the same load. */
+  readonly texts: FileTexts;
   readonly configPath: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
@@ -102,7 +104,13 @@ export class Control {
     this.#slots = new EndpointSlots(this.fleet);
     const plan = this.#slots.plan(config);
     if (plan === null) throw new StartError('too many endpoints', ExitCode.badConfig);
-    this.#snapshot = { version: 1, config, endpointSlots: plan.endpointSlots, modelRows: modelRowsOf(config) };
+    this.#snapshot = {
+      version: 1,
+      config,
+      endpointSlots: plan.endpointSlots,
+      modelRows: modelRowsOf(config),
+      texts: options.texts,
+    };
     this.#fingerprint = configFingerprint(config);
     if (config.pools.some((pool) => pool.picker === 'kv_aware')) {
       log.warn('picker kv_aware goes by load alone in this version: there is no prefix index yet');
@@ -227,6 +235,7 @@ export class Control {
       config: loaded.config,
       endpointSlots: plan.endpointSlots,
       modelRows: modelRowsOf(loaded.config, old),
+      texts: loaded.texts,
     };
     clearReusedRows(this.fleet, old, next);
     for (const slot of plan.addedSlots) this.fleet.health.warmUp(slot, this.clock.refresh());

@@ -4,7 +4,7 @@ import pino from 'pino';
 import type { Logger } from 'pino';
 import { counterCell, metrics } from '../account/metrics.ts';
 import { formatProblem, loadConfig } from '../config/index.ts';
-import type { Config } from '../config/index.ts';
+import type { LoadResult } from '../config/index.ts';
 import { SeriesWriter } from '../shm/index.ts';
 import { adminRoutes } from './admin-routes.ts';
 import { AdminPort } from './admin-port.ts';
@@ -48,10 +48,14 @@ export async function runGateway(options: GatewayOptions): Promise<void> {
     for (const problem of loaded.problems) process.stderr.write(formatProblem(problem) + '\n');
     return exit(ExitCode.badConfig);
   }
-  return runConfig(loaded.config, configPath, options);
+  return runConfig(loaded, configPath, options);
 }
 
-async function runConfig(config: Config, configPath: string, options: GatewayOptions): Promise<void> {
+async function runConfig(
+  { config, texts }: LoadResult & { readonly ok: true },
+  configPath: string,
+  options: GatewayOptions,
+): Promise<void> {
   const { env, shardUrl } = options;
   const logLevel = levelOf(env['LOG_LEVEL']) ?? config.logging.level;
   let onDropped = (_lineCount: number): void => {};
@@ -67,6 +71,7 @@ async function runConfig(config: Config, configPath: string, options: GatewayOpt
   try {
     control = new Control({
       config,
+      texts,
       configPath,
       env,
       log,

@@ -1,14 +1,25 @@
-import type { TemplatedApp, HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js';
+import type { ListenerTls } from '../config/index.ts';
 import type { Exchange } from '../exchange/index.ts';
 import type { Admission } from '../shm/index.ts';
 import { AddressCap, AddressHold } from './address-cap.ts';
+import { makeGeneration } from './generation.ts';
+import type { Generation } from './generation.ts';
 import { type GuardLimits, HeadGuard } from './head-guard.ts';
+import { refusals } from './refusal.ts';
 import type { Refusal } from './refusal.ts';
 import type { LoadedUws } from './uws.ts';
 
 /**
  * One bound address of one shard. SO_REUSEPORT is the library's default, so every shard (and a second process, during an
  * upgrade) listens on the same address and the kernel spreads the connections.
+ *
+ * The app that listens is the first generation. When certificates change, a new app without a socket of its own takes
+ * over what that one accepts, so the bound socket and its queue are never closed and no connection is lost:
+ *
+ *   prepareTls ──▶ commitTls ──▶ new connections have the new certificates; old ones go on, and close with their next
+ *        │                       answer; the app that has none left is closed
+ *        └──▶ discardTls, when another listener or shard refused
  *
  * Rules of the library that live here: the abort handler is registered first; the data handler before the handler
  * returns; a chunk's memory is detached when the data handler returns.
@@ -74,27 +85,31 @@ export interface ListenerOptions {
   readonly connectionsMax: number;
   /** Over all shards; 0 = unlimited. */
   readonly connectionsPerAddressMax: number;
-  readonly tls: { readonly certPath: string; readonly keyPath: string; readonly passphrase: string | null } | null;
+  readonly tls: ListenerTls | null;
 }
 
-/** Methods that can have a route of their own, which comes before that of any method. */
-const routedMethods = ['get', 'post', 'put', 'patch', 'del', 'head', 'options', 'connect', 'trace'] as const;
+/** An app is closed so many sweeps after its last connection: one accepted for it may still be on its way to it. */
+const sweepsBeforeClose = 20;
+
+/** Newer builds of the library than its types know. */
+type CertifiedResponse = HttpResponse & { getX509Certificate?(): string };
 
 export class Listener<X extends ListenedExchange> {
-  readonly #uws: LoadedUws['uws'];
-  readonly #app: TemplatedApp;
+  readonly #loaded: LoadedUws;
   readonly #host: string;
   readonly #listenerIndex: number;
   readonly #events: ListenerEvents<X>;
   readonly #admission: Admission;
   readonly #connectionsMax: number;
   readonly #addressCap: AddressCap | null;
+  /** The first is the one that listens, the last the one that gets new connections. */
+  readonly #generations: Generation[];
   #guard: HeadGuard;
   #socket: us_listen_socket | null = null;
   #isClosed = false;
 
   constructor(loaded: LoadedUws, options: ListenerOptions, events: ListenerEvents<X>) {
-    this.#uws = loaded.uws;
+    this.#loaded = loaded;
     this.#host = options.host;
     this.#listenerIndex = options.listenerIndex;
     this.#events = events;
@@ -104,20 +119,7 @@ export class Listener<X extends ListenedExchange> {
     const { connectionsPerAddressMax } = options;
     this.#addressCap =
       connectionsPerAddressMax === 0 ? null : new AddressCap(options.admission, connectionsPerAddressMax);
-    const tls = options.tls;
-    this.#app =
-      tls === null
-        ? loaded.uws.App()
-        : loaded.uws.SSLApp({
-            cert_file_name: tls.certPath,
-            key_file_name: tls.keyPath,
-            ...(tls.passphrase === null ? {} : { passphrase: tls.passphrase }),
-          });
-    this.#app.filter(this.#onConnection);
-    if (this.#addressCap !== null) {
-      for (const method of routedMethods) this.#app[method]('/*', this.#onRequestRead);
-    }
-    this.#app.any('/*', this.#onRequest);
+    this.#generations = [this.#make(options.tls)];
   }
 
   /** New limits for the requests to come, after a reload. */
@@ -125,16 +127,50 @@ export class Listener<X extends ListenedExchange> {
     this.#guard = new HeadGuard(limits);
   }
 
+  /** The app for changed certificates, null when they are the same. Throws when the library does not take them. */
+  prepareTls(tls: ListenerTls | null): Generation | null {
+    const current = this.#generations.at(-1)!;
+    if (tls === null || JSON.stringify(tls) === JSON.stringify(current.tls)) return null;
+    if (typeof current.app.addChildAppDescriptor !== 'function') {
+      throw new Error('this build of uWebSockets.js cannot change certificates without a restart');
+    }
+    return this.#make(tls);
+  }
+
+  /** Connections accepted from here on come to `next`. */
+  commitTls(next: Generation): void {
+    const [accepting] = this.#generations;
+    const current = this.#generations.at(-1)!;
+    accepting!.app.addChildAppDescriptor(next.app.getDescriptor());
+    if (current !== accepting) accepting!.app.removeChildAppDescriptor(current.app.getDescriptor());
+    current.isRetired = true;
+    this.#generations.push(next);
+  }
+
+  discardTls(next: Generation): void {
+    next.app.close();
+  }
+
+  /** Closes apps whose last connection is gone. Called by the shard's timer, a turn of the event loop each time. */
+  sweep(): void {
+    for (let index = this.#generations.length - 2; index >= 1; index--) {
+      const generation = this.#generations[index]!;
+      if (generation.connectionCount > 0 || ++generation.retiredSweeps < sweepsBeforeClose) continue;
+      generation.app.close();
+      this.#generations.splice(index, 1);
+    }
+  }
+
   /** Binds; resolves with the port (`port` 0 lets the kernel choose), rejects when the address cannot be had. */
   listen(port: number): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#app.listen(this.#host, port, (socket) => {
+      this.#generations[0]!.app.listen(this.#host, port, (socket) => {
         if (socket === false) {
           reject(new Error(`cannot listen on ${this.#host}:${port}`));
           return;
         }
         this.#socket = socket;
-        resolve(this.#uws.us_socket_local_port(socket));
+        resolve(this.#loaded.uws.us_socket_local_port(socket));
       });
     });
   }
@@ -142,7 +178,7 @@ export class Listener<X extends ListenedExchange> {
   /** New connections are refused from here on; open ones go on. Safe to call twice. */
   stopAccepting(): void {
     if (this.#socket === null) return;
-    this.#uws.us_listen_socket_close(this.#socket);
+    this.#loaded.uws.us_listen_socket_close(this.#socket);
     this.#socket = null;
   }
 
@@ -151,7 +187,15 @@ export class Listener<X extends ListenedExchange> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#socket = null;
-    this.#app.close();
+    for (const { app } of this.#generations) app.close();
+  }
+
+  #make(tls: ListenerTls | null): Generation {
+    return makeGeneration(this.#loaded, tls, {
+      onConnection: this.#onConnection,
+      onRequestRead: this.#addressCap === null ? null : this.#onRequestRead,
+      onRequest: this.#onRequest,
+    });
   }
 
   /** A connection was accepted (1) or has closed (-1). */
@@ -178,16 +222,26 @@ export class Listener<X extends ListenedExchange> {
     request.setYield(true);
   };
 
-  readonly #onRequest = (response: HttpResponse, request: HttpRequest): void => {
+  readonly #onRequest = (generation: Generation, response: HttpResponse, request: HttpRequest): void => {
     const exchange = this.#events.takeExchange(this.#listenerIndex);
     response.onAborted(exchange.hooks.onAborted);
     exchange.downstream = response;
     exchange.isDownstreamOver = false;
     if (this.#addressCap !== null) exchange.hooks.takeOver(this.#addressCap, response);
-    const refusal = this.#guard.read(request, exchange.head);
+    let refusal = this.#guard.read(request, exchange.head);
+    if (generation.tls?.requiresClientCertificate === true && !hasCertificate(response)) {
+      refusal ??= refusals.clientCertificate;
+      exchange.head.closesConnection = true;
+    }
+    if (generation.isRetired) exchange.head.closesConnection = true;
     // With a refusal the handler is attached too: it makes the library read (and us drop) what follows, until the answer.
     if (refusal !== null || exchange.head.hasBody) response.onData(exchange.hooks.onData);
     response.onWritable(exchange.hooks.onWritable);
     this.#events.onHead(exchange, refusal);
   };
+}
+
+/** The library verified it in the handshake. One that cannot say what was presented counts as none. */
+function hasCertificate(response: CertifiedResponse): boolean {
+  return response.getX509Certificate !== undefined && response.getX509Certificate() !== '';
 }

@@ -27,5 +27,6 @@ export const refusals = {
   unexpectedBody: refusal('head_invalid', 'A request of this method may not have a body.'),
   expectation: refusal('head_invalid', 'The expectation is not known; only 100-continue is.'),
   bodyTooLarge: refusal('body_too_large', 'The request body is larger than the gateway accepts.'),
+  clientCertificate: refusal('not_allowed', 'The listener requires a client certificate.'),
   upgrade: refusal('not_implemented', 'Protocol upgrades are not implemented.'),
 } as const;

@@ -2,7 +2,7 @@
  * What the control thread and a shard say to each other. Everything hot goes through shared memory instead; these are
  * rare events: start, a new configuration, drain, a question from the admin port.
  */
-import type { Config } from '../config/index.ts';
+import type { Config, FileTexts } from '../config/index.ts';
 import type { SharedMemory } from '../shm/index.ts';
 
 /** One loaded configuration with the fleet-table slots control has claimed for it. Plain data, frozen by the receiver. */
@@ -14,6 +14,8 @@ export interface Snapshot {
   readonly endpointSlots: readonly (readonly number[])[];
   /** modelRows[poolIndex][row] is the configured model judged there, '' where none is: rows of the health table. */
   readonly modelRows: readonly (readonly string[])[];
+  /** The PEM files the configuration names, as they were when it was loaded. */
+  readonly texts: FileTexts;
 }
 
 export interface ShardInit {

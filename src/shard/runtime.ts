@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { Config, EndpointConfig, PoolConfig } from '../config/index.ts';
 import { type Priority, priorityFrom } from '../exchange/index.ts';
 import { compileChain, type FilterChain, type FilterContext } from '../filters/index.ts';
@@ -64,7 +63,7 @@ export interface RuntimeContext {
 /** Where `[DONE]` may be missing (an unknown engine, TGI, llama.cpp) a finish reason is enough. */
 const enginesWithDone: ReadonlySet<string> = new Set(['vllm', 'sglang', 'trtllm', 'nim']);
 
-/** Rejects, naming what is wrong, when a file or a filter's module cannot be loaded; nothing has changed then. */
+/** Rejects, naming what is wrong, when a filter's module cannot be loaded; nothing has changed then. */
 export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext): Promise<Runtime> {
   const { config } = snapshot;
   const chains = await Promise.all(
@@ -77,9 +76,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       ),
     ),
   );
-  const authorities = config.pools.map((pool) =>
-    pool.tls.caPath === null ? null : readFileSync(pool.tls.caPath, 'utf8'),
-  );
+  const authorities = config.pools.map((pool) => (pool.tls.caPath === null ? null : snapshot.texts[pool.tls.caPath]!));
   // Nothing below can fail, so the registry is only touched for a configuration that will be used.
   const pools = config.pools.map((pool, poolIndex): PoolRuntime => {
     const slots = snapshot.endpointSlots[poolIndex]!;

@@ -1,9 +1,17 @@
 import { pino } from 'pino';
 import { AccessLines, Accountant, counterCell, histogramCell, metrics } from '../account/index.ts';
+import { listenerTls } from '../config/index.ts';
 import { Clock, onBug } from '../core/index.ts';
 import { LeaseBook, leaseNames, phaseNames } from '../exchange/index.ts';
 import type { FilterContext, FilteredExchange } from '../filters/index.ts';
-import { DownstreamHooks, type GuardLimits, Listener, type LoadedUws, loadUws } from '../listener/index.ts';
+import {
+  DownstreamHooks,
+  type Generation,
+  type GuardLimits,
+  Listener,
+  type LoadedUws,
+  loadUws,
+} from '../listener/index.ts';
 import { JoinBuffer } from '../relay/index.ts';
 import { Admission, FleetTable, SeriesWriter, SharedBudget, SlabPool } from '../shm/index.ts';
 import { WorkerPool } from '../worker/index.ts';
@@ -203,7 +211,7 @@ export class Shard {
             connectionsMax: init.connectionsMax,
             // Behind a balancer all clients have its address.
             connectionsPerAddressMax: listener.proxyProtocol ? 0 : init.snapshot.config.limits.connectionsPerAddressMax,
-            tls: listener.tls === null ? null : { ...listener.tls.certificates[0]! },
+            tls: listenerTls(listener, init.snapshot.texts),
           },
           intake,
         ),
@@ -227,10 +235,22 @@ export class Shard {
 
   /** New exchanges use `snapshot` from here on; running ones keep theirs. Rejects, changing nothing, when it does not compile. */
   async apply(snapshot: Snapshot): Promise<void> {
-    const runtime = await compileRuntime(snapshot, this.#runtimeContext);
-    this.state.runtime = runtime;
-    for (let index = 0; index < this.#listeners.length; index++)
+    const { listeners } = snapshot.config;
+    // By listener: its new app, or null where the certificates are the same.
+    const prepared: (Generation | null)[] = [];
+    try {
+      for (const [index, listener] of listeners.entries())
+        prepared.push(this.#listeners[index]!.prepareTls(listenerTls(listener, snapshot.texts)));
+      this.state.runtime = await compileRuntime(snapshot, this.#runtimeContext);
+    } catch (error) {
+      for (const [index, generation] of prepared.entries())
+        if (generation !== null) this.#listeners[index]!.discardTls(generation);
+      throw error;
+    }
+    for (const [index, generation] of prepared.entries()) {
+      if (generation !== null) this.#listeners[index]!.commitTls(generation);
       this.#listeners[index]!.setLimits(guardLimits(snapshot, index));
+    }
   }
 
   /** Stops accepting and resolves when the last exchange has ended; those that outlive `drainMs` are cut. */
@@ -301,6 +321,7 @@ export class Shard {
     });
     this.#sweeper.sweep(nowMs, this.#shedder.level > 0);
     this.#registry.sweep(nowMs);
+    for (const listener of this.#listeners) listener.sweep();
     this.#series.set(this.#slabsInUse, slabs.inUse);
     this.#series.set(this.#slabOverdrafts, slabs.overdraftCount);
     if (nowMs - this.#lastTrimMs > trimPeriodMs) {

@@ -77,7 +77,7 @@ export async function rig(options: RigOptions = {}): Promise<Rig> {
     shardIndex: 0,
     memory,
     connectionsMax: config.limits.connectionsMax === 'auto' ? 65_536 : config.limits.connectionsMax,
-    snapshot: { version: 1, config, endpointSlots: slots, modelRows: modelRowsOf(config) },
+    snapshot: { version: 1, config, endpointSlots: slots, modelRows: modelRowsOf(config), texts: {} },
     logLevel: 'info',
     uwsPath: null,
   };
