@@ -328,6 +328,14 @@ const rows = {
     labels: [],
     help: 'Series not made for lack of room; their values are counted under the label value other.',
   },
+  certificateExpiry: {
+    name: 'penstock_certificate_expiry_timestamp_seconds',
+    type: 'gauge',
+    unit: 'micros',
+    source: 'scrape',
+    labels: ['listener', 'cert_path'],
+    help: 'When a certificate of a listener ends, in seconds since 1970.',
+  },
   buildInfo: {
     name: 'penstock_build_info',
     type: 'gauge',

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
-import { configFingerprint, formatProblem, loadConfig, restartChanges } from '../config/index.ts';
-import type { Config, FileTexts } from '../config/index.ts';
+import { certificateFacts, configFingerprint, formatProblem, loadConfig, restartChanges } from '../config/index.ts';
+import type { CertificateFacts, Config, FileTexts } from '../config/index.ts';
 import { Clock } from '../core/index.ts';
 import type { ListenPorts, Snapshot } from '../shard/protocol.ts';
 import { Admission, createSharedMemory, FleetTable } from '../shm/index.ts';
@@ -10,6 +10,7 @@ import type { BackoffRule } from './backoff.ts';
 import { deferred } from './deferred.ts';
 import { EndpointSlots } from './endpoint-slots.ts';
 import type { DrainingEndpoint, SlotPlan } from './endpoint-slots.ts';
+import { warnOfExpiry } from './expiry.ts';
 import { connectionsMaxOf } from './file-limit.ts';
 import { HealthMonitor } from './health.ts';
 import { reclaimShard } from './lost-shard.ts';
@@ -81,6 +82,7 @@ export class Control {
   #phase: ControlPhase = 'starting';
   #snapshot: Snapshot;
   #fingerprint: string;
+  #certificates: readonly CertificateFacts[];
   #ports: ListenPorts = [];
   #releaseTimer: NodeJS.Timeout | null = null;
   /** The start, then the reload under way or last; the next one waits for it. */
@@ -112,6 +114,8 @@ export class Control {
       texts: options.texts,
     };
     this.#fingerprint = configFingerprint(config);
+    this.#certificates = certificateFacts(config, options.texts);
+    warnOfExpiry(log, this.#certificates, Date.now());
     if (config.pools.some((pool) => pool.picker === 'kv_aware')) {
       log.warn('picker kv_aware goes by load alone in this version: there is no prefix index yet');
     }
@@ -157,6 +161,11 @@ export class Control {
 
   get fingerprint(): string {
     return this.#fingerprint;
+  }
+
+  /** Of all listeners, as in force. */
+  get certificates(): readonly CertificateFacts[] {
+    return this.#certificates;
   }
 
   /** Bound ports by listener; empty before the start. */
@@ -248,6 +257,8 @@ export class Control {
     }
     this.#snapshot = next;
     this.#fingerprint = configFingerprint(loaded.config);
+    this.#certificates = certificateFacts(loaded.config, loaded.texts);
+    warnOfExpiry(this.#options.log, this.#certificates, Date.now());
     this.scraper.watch(this.#targets(next));
     this.#slots.commit(plan);
     return { ok: true, version: next.version, fingerprint: this.#fingerprint };

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { parseArgs } from 'node:util';
 import pino from 'pino';
 import type { Logger } from 'pino';
@@ -13,7 +14,7 @@ import { Control } from './control.ts';
 import { keepEnvironmentOutOfReports } from './crash-reports.ts';
 import { LogSink } from './log-sink.ts';
 import { addressText, listenerAddresses } from './status.ts';
-import { ExitCode, StartError } from './supervision.ts';
+import { ExitCode, logFdVariable, StartError } from './supervision.ts';
 import type { GatewayToSupervisor } from './supervision.ts';
 import { packageVersion } from './version.ts';
 
@@ -59,8 +60,10 @@ async function runConfig(
   const { env, shardUrl } = options;
   const logLevel = levelOf(env['LOG_LEVEL']) ?? config.logging.level;
   let onDropped = (_lineCount: number): void => {};
+  const destination = Number(env[logFdVariable] ?? 1);
   const sink = new LogSink({
-    pretty: config.logging.pretty === 'auto' ? process.stdout.isTTY : config.logging.pretty,
+    destination,
+    pretty: config.logging.pretty === 'auto' ? isatty(destination) : config.logging.pretty,
     onDropped: (lineCount) => onDropped(lineCount),
   });
   const log = pino({ level: logLevel }, sink);

@@ -42,6 +42,8 @@ export function renderMetrics(control: Control, series: SeriesSnapshot): string 
   const budget = new SharedBudget(memory, -1);
   for (let shard = 0; shard < memory.shardCount; shard++)
     add(metrics.bufferedBytes, [`${shard}`], budget.usedBy(shard));
+  for (const { listener, certPath, notAfterMs } of control.certificates)
+    add(metrics.certificateExpiry, [listener, certPath], notAfterMs * 1000);
   add(metrics.seriesOverflow, [], series.overflowCount);
   add(metrics.buildInfo, [packageVersion, control.shards.uws], 1);
   // Microseconds, as the rows say.

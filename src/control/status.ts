@@ -5,6 +5,8 @@ import type { Control } from './control.ts';
 import { skuStatuses } from './endpoint-health.ts';
 import type { SkuStatus } from './endpoint-health.ts';
 import type { DrainingEndpoint } from './endpoint-slots.ts';
+import { certificateStatus } from './expiry.ts';
+import type { CertificateStatus } from './expiry.ts';
 import { endpointStatuses, poolReadiness } from './fleet-status.ts';
 import type { EndpointStatus, PoolReadiness } from './fleet-status.ts';
 import type { HealthMode } from './health.ts';
@@ -70,6 +72,7 @@ export interface Status {
   readonly requests_total: number;
   readonly tokens_total: number;
   readonly listeners: readonly { readonly name: string; readonly address: string }[];
+  readonly certificates: readonly CertificateStatus[];
   readonly shards: readonly ShardStatus[];
   readonly pools: readonly PoolStatus[];
   /** Endpoints that left the configuration and still have exchanges or connections. */
@@ -135,6 +138,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
     requests_total: requests.reduce((sum, count) => sum + count, 0),
     tokens_total: totalOf(counters, metrics.tokens.id),
     listeners: listenerAddresses(control),
+    certificates: control.certificates.map(certificateStatus),
     shards: shards.views().map((view) => ({
       index: view.index,
       state: view.phase,

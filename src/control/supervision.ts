@@ -8,6 +8,10 @@ export type GatewayToSupervisor =
   /** The process is about to end on purpose with `code`, even if its last breath turns out to be a SIGKILL. */
   | { readonly kind: 'exit'; readonly code: number };
 
+/** The supervisor hands its stdout to the gateway process under this number, and says so in the environment. */
+export const logFd = 4;
+export const logFdVariable = 'PENSTOCK_LOG_FD';
+
 /** Exit codes of the gateway process. The supervisor passes these on; anything else is a crash and is restarted. */
 export const ExitCode = { drained: 0, badConfig: 1, cannotStart: 2 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { Backoff } from './backoff.ts';
 import type { BackoffRule } from './backoff.ts';
 import { deferred } from './deferred.ts';
-import { ExitCode, isGatewayMessage } from './supervision.ts';
+import { ExitCode, isGatewayMessage, logFd, logFdVariable } from './supervision.ts';
 
 /**
  * The parent process of `penstock run`: keeps one gateway process alive.
@@ -105,8 +105,10 @@ export class Supervisor {
     this.#readyAtMs = null;
     this.#announcedCode = null;
     const child = spawn(process.execPath, this.#options.nodeArguments, {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      env: this.#options.env ?? process.env,
+      // Its stdout is our stderr, and our stdout its log's alone: native code and the modules of filters print too, and
+      // what they print is no log line.
+      stdio: ['ignore', 2, 2, 'ipc', 1],
+      env: { ...(this.#options.env ?? process.env), [logFdVariable]: String(logFd) },
     });
     this.#child = child;
     child.on('message', (message) => this.#onMessage(message));

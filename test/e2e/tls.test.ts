@@ -1,6 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { createServer, request as httpsRequest, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFile, rename, rm } from 'node:fs/promises';
+import { Agent, createServer, request as httpsRequest, type RequestOptions, type Server } from 'node:https';
+import { connect, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -16,6 +21,7 @@ let upstreamUrl: string;
 /** Server names the upstream was asked for. */
 const serverNames: (string | false)[] = [];
 const gateways: RunningGateway[] = [];
+const folders: string[] = [];
 
 beforeAll(async () => {
   upstream = createServer({ cert, key: readFileSync(keyPath) }, (request, response) => {
@@ -31,6 +37,7 @@ beforeAll(async () => {
 afterEach(async () => {
   serverNames.length = 0;
   await Promise.all(gateways.splice(0).map((gateway) => gateway.stop()));
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
 });
 
 afterAll(() => {
@@ -86,3 +93,219 @@ test('tls: when the listener has a certificate, clients that trust it are served
   });
   expect(answer).toBe('200 300000 bytes');
 });
+
+const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/tls/${name}`, import.meta.url));
+
+interface Answer {
+  status: number;
+  body: string;
+  /** CN of the certificate presented. */
+  name: string;
+  fingerprint: string;
+}
+
+interface ClientOptions extends RequestOptions {
+  port: number;
+}
+
+/** One request; verification is off, the certificate presented is part of the answer. */
+function ask(options: ClientOptions): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = httpsRequest(
+      { host: '127.0.0.1', path: '/x', rejectUnauthorized: false, agent: false, ...options },
+      (response) => {
+        const peer = (response.socket as TLSSocket).getPeerCertificate();
+        let body = '';
+        response.on('data', (chunk: Buffer) => (body += chunk.toString()));
+        response.on('error', reject);
+        response.on('end', () =>
+          resolve({
+            status: response.statusCode!,
+            body,
+            name: String(peer.subject?.CN),
+            fingerprint: peer.fingerprint256,
+          }),
+        );
+      },
+    );
+    request.once('error', reject);
+    request.end();
+  });
+}
+
+function portOf(gateway: RunningGateway): number {
+  return Number(new URL(gateway.url).port);
+}
+
+const twoCertificates = `certificates: [
+  { cert_path: "${certPath}", key_path: "${keyPath}" },
+  { cert_path: "${fixture('second.pem')}", key_path: "${fixture('second-key-locked.pem')}", passphrase: opensesame }]`;
+
+// RFC 6066 section 3. Names that nobody has get the first, as a client that sends none.
+test('tls: when the client names a server, it gets the certificate with that name', async () => {
+  const gateway = await start('verify: false', `{ ${twoCertificates} }`);
+  const port = portOf(gateway);
+  for (const [servername, name] of [
+    ['penstock.test', 'penstock.test'],
+    ['second.test', 'second.test'],
+    ['any.second.test', 'second.test'],
+    ['a.b.second.test', 'penstock.test'],
+    ['third.test', 'penstock.test'],
+    ['', 'penstock.test'],
+  ] as const) {
+    expect(await ask({ port, servername }), servername).toMatchObject({ status: 200, body: '0 bytes', name });
+  }
+  for (const line of gateway.log().trim().split('\n')) expect(() => JSON.parse(line) as unknown, line).not.toThrow();
+});
+
+test('tls: when the client is old, or offers no forward secrecy, the handshake fails', async () => {
+  const gateway = await start('verify: false', `{ ${twoCertificates} }`);
+  const port = portOf(gateway);
+  const refusals = [
+    { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' },
+    { maxVersion: 'TLSv1.2', ciphers: 'AES128-SHA:AES128-GCM-SHA256' },
+    { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA' },
+  ] as const;
+  for (const options of refusals) await expect(ask({ port, ...options }), JSON.stringify(options)).rejects.toThrow();
+  expect((await ask({ port, maxVersion: 'TLSv1.2' })).status).toBe(200);
+});
+
+test('tls: when client certificates are optional or required, strangers fail and those without get what is configured', async () => {
+  const known = { cert: readFileSync(fixture('client.pem')), key: readFileSync(fixture('client-key.pem')) };
+  const stranger = { cert, key: readFileSync(keyPath) };
+  const served: number[] = [];
+  for (const mode of ['optional', 'required']) {
+    const tls = `{ ${twoCertificates}, client_auth: ${mode}, client_ca_path: "${fixture('client-ca.pem')}" }`;
+    const port = portOf(await start('verify: false', tls));
+    for (const servername of ['penstock.test', 'second.test']) {
+      expect((await ask({ port, servername, ...known })).status).toBe(200);
+      await expect(ask({ port, servername, ...stranger })).rejects.toThrow();
+      const without = await ask({ port, servername, method: 'POST', headers: { 'content-length': 0 } });
+      served.push(without.status);
+      if (without.status !== 200) expect(without.body).toContain('"code":"not_allowed"');
+    }
+  }
+  expect(served).toEqual([200, 200, 403, 403]);
+});
+
+/** A gateway whose certificate files are its own, to be replaced. */
+async function startRenewable(more = ''): Promise<{ gateway: RunningGateway; renew: (name: string) => Promise<void> }> {
+  const folder = mkdtempSync(join(tmpdir(), 'penstock-tls-'));
+  folders.push(folder);
+  const renew = async (name: string): Promise<void> => {
+    for (const [from, to] of [
+      [`${name}.pem`, 'cert.pem'],
+      [name === 'cert' ? 'key.pem' : `${name}-key.pem`, 'key.pem'],
+    ] as const) {
+      await copyFile(fixture(from), join(folder, `${to}.new`));
+      await rename(join(folder, `${to}.new`), join(folder, to));
+    }
+  };
+  await renew('cert');
+  const tls = `{ certificates: [{ cert_path: "${folder}/cert.pem", key_path: "${folder}/key.pem" }] }`;
+  const gateway = await startGateway(
+    `${more}pools: [{ name: only, engine: none, picker: round_robin, tls: { verify: false }, endpoints: [{ url: "${upstreamUrl}" }] }]\n`,
+    { tls },
+  );
+  gateways.push(gateway);
+  return { gateway, renew };
+}
+
+async function reload(gateway: RunningGateway): Promise<{ status: number; text: string }> {
+  const response = await fetch(`${gateway.adminUrl}/reload`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+const fingerprintOf = (name: string): string => new X509Certificate(readFileSync(fixture(name))).fingerprint256;
+
+test('tls: when a reload brings another certificate, new connections get it and a kept-alive one is told to close', async () => {
+  const { gateway, renew } = await startRenewable();
+  const port = portOf(gateway);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  expect((await ask({ port, agent })).fingerprint).toBe(fingerprintOf('cert.pem'));
+  await renew('renewed');
+  expect(await reload(gateway)).toMatchObject({ status: 200 });
+  expect((await ask({ port })).fingerprint).toBe(fingerprintOf('renewed.pem'));
+  expect((await ask({ port, agent })).fingerprint, 'the old connection goes on').toBe(fingerprintOf('cert.pem'));
+  expect((await ask({ port, agent })).fingerprint, 'once').toBe(fingerprintOf('renewed.pem'));
+  agent.destroy();
+  const { certificates } = await gateway.admin<{ certificates: { fingerprint: string }[] }>('/status');
+  expect(certificates.map(({ fingerprint }) => fingerprint)).toEqual([fingerprintOf('renewed.pem')]);
+});
+
+// FAULTS F46. The shard that is restarted afterwards has only memory to go by.
+test('tls: when the files are broken or gone, a reload is refused with their place and the old certificate stays', async () => {
+  const { gateway, renew } = await startRenewable();
+  const port = portOf(gateway);
+  const path = /cert_path: "([^"]+)"/.exec(readFileSync(gateway.configPath, 'utf8'))![1]!;
+  await copyFile(fixture('renewed.pem'), path);
+  expect(await reload(gateway)).toMatchObject({
+    status: 422,
+    text: expect.stringContaining('listeners[0].tls.certificates[0].key_path: does not belong to the certificate'),
+  });
+  await rm(path);
+  expect(await reload(gateway)).toMatchObject({ status: 422, text: expect.stringContaining('no such file') });
+  expect((await ask({ port })).fingerprint).toBe(fingerprintOf('cert.pem'));
+  await renew('renewed');
+  expect((await reload(gateway)).status).toBe(200);
+  expect((await ask({ port })).fingerprint).toBe(fingerprintOf('renewed.pem'));
+});
+
+test(
+  'tls: when certificates change 50 times under load, no connection and no request is lost',
+  { timeout: 60_000 },
+  async () => {
+    const { gateway, renew } = await startRenewable('runtime: { shards: 2 }\n');
+    const port = portOf(gateway);
+    let isOver = false;
+    const failures: string[] = [];
+    const seen = new Map<string, number>();
+    const client = async (agent: Agent | false): Promise<void> => {
+      while (!isOver) {
+        const answer = await ask({ port, agent }).catch((error: Error) => error);
+        if (answer instanceof Error) failures.push(answer.message);
+        else if (answer.status !== 200) failures.push(String(answer.status));
+        else seen.set(answer.fingerprint, (seen.get(answer.fingerprint) ?? 0) + 1);
+      }
+    };
+    const keptAlive = new Agent({ keepAlive: true, maxSockets: 2 });
+    const clients = [client(false), client(false), client(false), client(keptAlive), client(keptAlive)];
+    for (let round = 1; round <= 50; round++) {
+      await renew(round % 2 === 0 ? 'cert' : 'renewed');
+      expect((await reload(gateway)).status).toBe(200);
+    }
+    isOver = true;
+    await Promise.all(clients);
+    keptAlive.destroy();
+    expect(failures).toEqual([]);
+    expect(seen.size, 'both were presented').toBe(2);
+    expect((await ask({ port })).fingerprint).toBe(fingerprintOf('cert.pem'));
+  },
+);
+
+// FAULTS F59: what never becomes a handshake holds a socket for the library's 10 s at the most, and nobody else up.
+test(
+  'tls: when garbage and silence come to the port, handshakes beside them go on and the sockets are closed',
+  { timeout: 40_000 },
+  async () => {
+    const gateway = await start('verify: false', `{ ${twoCertificates} }`);
+    const port = portOf(gateway);
+    const closed: Promise<unknown>[] = [];
+    for (let index = 0; index < 50; index++) {
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => {});
+      socket.resume();
+      closed.push(once(socket, 'close'));
+      await once(socket, 'connect');
+      if (index % 2 === 0) socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+      else if (index % 4 === 1) socket.write(Buffer.from('1603010200010001fc0303', 'hex'));
+    }
+    const startMs = performance.now();
+    expect((await ask({ port })).status).toBe(200);
+    expect(performance.now() - startMs, 'handshake beside them, ms').toBeLessThan(2000);
+    await Promise.all(closed);
+  },
+);

@@ -18,6 +18,8 @@ export interface RunningGateway {
   readonly configPath: string;
   /** Everything printed so far. */
   output(): string;
+  /** What went to stdout: the log alone. */
+  log(): string;
   /** Reads a JSON page of the admin port. */
   admin<Page = Record<string, unknown>>(path: string): Promise<Page>;
   /** Resolves with the exit code when the process has ended, however that came about. */
@@ -108,7 +110,11 @@ async function startOnce(yaml: string, options: GatewayOptions): Promise<Running
     env: { ...process.env, ...options.env },
   });
   let output = '';
-  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  let log = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    output += chunk.toString();
+    log += chunk.toString();
+  });
   child.stderr!.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const exited = once(child, 'exit').then(([code]) => code as number | null);
   const adminUrl = `http://127.0.0.1:${adminPort}`;
@@ -121,6 +127,7 @@ async function startOnce(yaml: string, options: GatewayOptions): Promise<Running
     configPath,
     exited,
     output: () => output,
+    log: () => log,
     async admin<Page>(path: string): Promise<Page> {
       return (await (await fetch(adminUrl + path)).json()) as Page;
     },
