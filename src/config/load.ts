@@ -16,12 +16,12 @@ import { fileSchema } from './schema.ts';
 import { noteVariables } from './snapshot.ts';
 import type { Config } from './schema.ts';
 
-/** `paths`: the other files it names, absolute; whoever waits for a change has to look at them too. */
+/** `paths`: the PEM files it names, absolute; whoever waits for a change has to look at them too. */
 export type LoadResult =
   | {
       readonly ok: true;
       readonly config: Config;
-      /** The PEM files among `paths`, as they were checked. */
+      /** Their contents, as they were checked. */
       readonly texts: FileTexts;
       readonly paths: readonly string[];
       readonly problems: readonly [];
@@ -100,7 +100,11 @@ async function readFiles(root: Item, document: ConfigDocument): Promise<NamedFil
   });
   const unread = (await Promise.all(checks)).flat();
   const wrong = certificateComplaints(root, texts).map(document.place);
-  return { texts, paths: references.map(({ text }) => text), problems: [...unread, ...wrong] };
+  return {
+    texts,
+    paths: references.flatMap(({ key, text }) => (key === 'module' ? [] : [text])),
+    problems: [...unread, ...wrong],
+  };
 }
 
 function conclude({ document, root }: Draft, { texts, paths, problems: more }: NamedFiles): LoadResult {

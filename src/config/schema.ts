@@ -113,7 +113,7 @@ const runtime = section(
     }),
     watch_config: flag({
       default: false,
-      doc: 'Reloads by itself when this file, or a certificate, authority or filter module it names, has changed and then stayed as it is for half a second. Links that are swapped (Kubernetes volumes) count.',
+      doc: 'Reloads by itself when this file, or a certificate or authority it names, has changed and then stayed as it is for half a second. Links that are swapped (Kubernetes volumes) count.',
     }),
     shard_stall_ms: durationMs({
       default: '10s',

@@ -55,7 +55,7 @@ export function adminRoutes(control: Control): Readonly<Record<string, AdminRout
       handle: async () => {
         const result = await control.reload();
         if (!result.ok) return json(422, { problems: result.problems });
-        return json(200, { version: result.version, fingerprint: result.fingerprint });
+        return json(200, { version: result.version, fingerprint: result.fingerprint, spread_ms: result.spreadMs });
       },
     },
     '/drain': {

@@ -4,9 +4,10 @@ import { certificateFacts, configFingerprint, formatProblem, loadConfig, restart
 import type { CertificateFacts, Config, FileTexts } from '../config/index.ts';
 import { Clock } from '../core/index.ts';
 import type { ListenPorts, Snapshot } from '../shard/protocol.ts';
-import { Admission, createSharedMemory, FleetTable } from '../shm/index.ts';
+import { Admission, createSharedMemory, FleetTable, Heartbeats } from '../shm/index.ts';
 import type { SharedMemory } from '../shm/index.ts';
 import type { BackoffRule } from './backoff.ts';
+import { ConfigWatch } from './config-watch.ts';
 import { deferred } from './deferred.ts';
 import { EndpointSlots } from './endpoint-slots.ts';
 import type { DrainingEndpoint, SlotPlan } from './endpoint-slots.ts';
@@ -23,6 +24,7 @@ import { Scraper } from './scrape.ts';
 import { patienceDefault, ShardSet } from './shard-set.ts';
 import type { Patience } from './shard-set.ts';
 import { ShardError } from './shard-thread.ts';
+import { StallWatch } from './stall-watch.ts';
 import { ExitCode, StartError } from './supervision.ts';
 
 /**
@@ -41,6 +43,8 @@ export interface ControlOptions {
   readonly config: Config;
   /** Of the PEM files it names, from the same load. */
   readonly texts: FileTexts;
+  /** The files it names. */
+  readonly paths: readonly string[];
   readonly configPath: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
@@ -52,10 +56,18 @@ export interface ControlOptions {
   readonly shardUrl: URL;
   readonly shardBackoff?: BackoffRule;
   readonly patience?: Patience;
+  /** The event loop of a shard stands still and has not come back. The thread cannot be ended alone. */
+  readonly onStalled: (shardIndex: number) => void;
 }
 
 export type ReloadResult =
-  | { readonly ok: true; readonly version: number; readonly fingerprint: string }
+  | {
+      readonly ok: true;
+      readonly version: number;
+      readonly fingerprint: string;
+      /** From the first shard being told to the last having it in force. */
+      readonly spreadMs: number;
+    }
   | { readonly ok: false; readonly problems: readonly string[] };
 
 /** Endpoints of a configuration (at most 1024), and as many again that still drain after a reload. */
@@ -72,8 +84,9 @@ export class Control {
   readonly shards: ShardSet;
   readonly health: HealthMonitor;
   readonly scraper: Scraper;
+  readonly stalls: StallWatch;
   readonly #options: ControlOptions;
-  readonly #probes = new ProbeClient();
+  readonly #probes = new ProbeClient((path) => this.#texts[path]!);
   readonly #slots: EndpointSlots;
   readonly #recall: Recall;
   readonly #memoryWatch: MemoryWatch;
@@ -84,6 +97,10 @@ export class Control {
   #fingerprint: string;
   #certificates: readonly CertificateFacts[];
   #ports: ListenPorts = [];
+  /** Of the snapshot in force, or about to be. */
+  #texts: FileTexts;
+  #namedPaths: readonly string[];
+  readonly #watch: ConfigWatch;
   #releaseTimer: NodeJS.Timeout | null = null;
   /** The start, then the reload under way or last; the next one waits for it. */
   #reloading: Promise<unknown>;
@@ -116,6 +133,13 @@ export class Control {
     this.#fingerprint = configFingerprint(config);
     this.#certificates = certificateFacts(config, options.texts);
     warnOfExpiry(log, this.#certificates, Date.now());
+    this.#texts = options.texts;
+    this.#namedPaths = options.paths;
+    this.#watch = new ConfigWatch({
+      paths: () => [options.configPath, ...this.#namedPaths],
+      reload: () => this.reload(),
+      log,
+    });
     if (config.pools.some((pool) => pool.picker === 'kv_aware')) {
       log.warn('picker kv_aware goes by load alone in this version: there is no prefix index yet');
     }
@@ -143,6 +167,15 @@ export class Control {
       onLost: (shardIndex) => reclaimShard(this.memory, this.fleet, shardIndex),
       ...(options.shardBackoff === undefined ? {} : { backoff: options.shardBackoff }),
       patience: options.patience ?? patienceDefault,
+    });
+    const heartbeats = new Heartbeats(this.memory);
+    this.stalls = new StallWatch({
+      shardCount,
+      stallMs: config.runtime.shardStallMs,
+      log,
+      readBeat: (shardIndex) => heartbeats.read(shardIndex),
+      isWatched: (shardIndex) => this.shards.isListening(shardIndex),
+      onGivenUp: options.onStalled,
     });
   }
 
@@ -195,6 +228,8 @@ export class Control {
     }
     if (this.#isDraining) throw new StartError('drained before it was ready', ExitCode.drained);
     this.#phase = 'running';
+    this.stalls.start();
+    if (config.runtime.watchConfig) await this.#watch.start();
   }
 
   /** Loads the file again and puts it in force in every shard, or in none. Asked for during the start, it comes after. */
@@ -222,7 +257,8 @@ export class Control {
   async #reload(): Promise<ReloadResult> {
     const result = await this.#tryReload();
     if (result.ok) {
-      this.#options.log.info({ config_version: result.version, fingerprint: result.fingerprint }, 'config reloaded');
+      const { version, fingerprint, spreadMs } = result;
+      this.#options.log.info({ config_version: version, fingerprint, spread_ms: spreadMs }, 'config reloaded');
     } else {
       this.#options.log.error({ problems: result.problems }, 'config was not reloaded, the old one stays in force');
     }
@@ -232,6 +268,7 @@ export class Control {
   async #tryReload(): Promise<ReloadResult> {
     if (this.#phase !== 'running') return refused(`the gateway is ${this.#phase}`);
     const loaded = await loadConfig(this.#options.configPath, this.#options.env);
+    if (loaded.paths.length > 0) this.#namedPaths = loaded.paths;
     if (!loaded.ok) return { ok: false, problems: loaded.problems.map(formatProblem) };
     const old = this.#snapshot;
     // Refused whole: a configuration of which half is in force is one nobody wrote.
@@ -249,8 +286,11 @@ export class Control {
     clearReusedRows(this.fleet, old, next);
     for (const slot of plan.addedSlots) this.fleet.health.warmUp(slot, this.clock.refresh());
     // New endpoints are checked before they are asked to serve.
+    this.#texts = next.texts;
     await this.health.watch(this.#targets(next));
+    const toldMs = performance.now();
     const refusals = await this.shards.apply(next);
+    const spreadMs = Math.round((performance.now() - toldMs) * 10) / 10;
     if (refusals.length > 0) {
       await this.#rollBack(old, plan);
       return { ok: false, problems: refusals };
@@ -261,12 +301,13 @@ export class Control {
     warnOfExpiry(this.#options.log, this.#certificates, Date.now());
     this.scraper.watch(this.#targets(next));
     this.#slots.commit(plan);
-    return { ok: true, version: next.version, fingerprint: this.#fingerprint };
+    return { ok: true, version: next.version, fingerprint: this.#fingerprint, spreadMs };
   }
 
   /** Some shards may have taken the refused version over: all get the old configuration again, as a newer version. */
   async #rollBack(old: Snapshot, plan: SlotPlan): Promise<void> {
     this.#snapshot = { ...old, version: old.version + 2 };
+    this.#texts = old.texts;
     this.#slots.plan(old.config); // Sets its weights again; its endpoints all have slots.
     await this.health.watch(this.#targets(this.#snapshot));
     const refusals = await this.shards.apply(this.#snapshot);
@@ -279,6 +320,8 @@ export class Control {
     const { log } = this.#options;
     const { drainMs } = this.#snapshot.config.timeouts;
     this.#phase = 'draining';
+    this.#watch.stop();
+    this.stalls.stop(); // The drain has limits of its own.
     log.info({ drain_ms: drainMs }, 'draining');
     const isIdle = await this.shards.drain(drainMs);
     if (!isIdle) log.warn('exchanges were still open at the end of the drain');

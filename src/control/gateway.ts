@@ -33,6 +33,7 @@ export interface GatewayOptions {
 
 /** For what is left to write when everything else has ended. */
 const logCloseTimeoutMs = 2000;
+const stalledLogTimeoutMs = 300;
 
 /** Returns when the process has ended but for its exit, which happens right after. */
 export async function runGateway(options: GatewayOptions): Promise<void> {
@@ -53,7 +54,7 @@ export async function runGateway(options: GatewayOptions): Promise<void> {
 }
 
 async function runConfig(
-  { config, texts }: LoadResult & { readonly ok: true },
+  { config, texts, paths }: LoadResult & { readonly ok: true },
   configPath: string,
   options: GatewayOptions,
 ): Promise<void> {
@@ -75,6 +76,7 @@ async function runConfig(
     control = new Control({
       config,
       texts,
+      paths,
       configPath,
       env,
       log,
@@ -82,6 +84,12 @@ async function runConfig(
       logLevel,
       uwsPath: env['PENSTOCK_UWS'] ?? null,
       shardUrl,
+      onStalled: (shard) => {
+        // Ending the thread would abort the process (its handles are open), and until the process ends the kernel hands
+        // the shard its share of all new connections. So all of it ends, and the supervisor starts it again.
+        log.fatal({ shard }, 'shard was given up, ending the process');
+        void sink.close(stalledLogTimeoutMs).then(() => process.kill(process.pid, 'SIGKILL'));
+      },
     });
   } catch (error) {
     return finish(log, sink, startCode(log, error));

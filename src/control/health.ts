@@ -96,6 +96,9 @@ export class HealthMonitor {
   }
 }
 
+/** A check that ran so much longer than its limit says nothing about the endpoint. */
+const stoppedMsMin = 1000;
+
 class EndpointWatch {
   readonly #target: ProbeTarget;
   readonly #options: HealthMonitorOptions;
@@ -154,6 +157,7 @@ class EndpointWatch {
   async #check(): Promise<void> {
     let status = 0;
     let failure: string | null = null;
+    const startMs = performance.now();
     try {
       ({ status } = await this.#options.probe(this.#target, this.#rule.path, this.#rule.timeoutMs));
       if (status < 200 || status > 299) failure = `status ${status}`;
@@ -161,6 +165,10 @@ class EndpointWatch {
       failure = probeFailure(error);
     }
     if (this.#isStopped) return;
+    if (failure === 'timeout' && performance.now() - startMs > this.#rule.timeoutMs + stoppedMsMin) {
+      this.#later(); // This process was stopped, or its machine: the answer may have been in time, unseen.
+      return;
+    }
     if (this.#mode === 'probing' && status !== 0) {
       const isKnown = (status >= 200 && status <= 299) || status === 503;
       this.#mode = isKnown ? 'active' : 'passive';

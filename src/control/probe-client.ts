@@ -24,7 +24,13 @@ export type Probe = (target: ProbeTarget, path: string, timeoutMs: number) => Pr
 const bodyBytesMax = 4 * 1024 * 1024;
 
 export class ProbeClient {
-  readonly #agents = new Map<string, Agent>();
+  readonly #agents = new Map<string, { readonly agent: Agent; readonly ca: string | null }>();
+  readonly #caOf: (path: string) => string;
+
+  /** `caOf`: the authorities of a file named in the configuration, as they are in force. */
+  constructor(caOf: (path: string) => string = (path) => readFileSync(path, 'utf8')) {
+    this.#caOf = caOf;
+  }
 
   /** GET of the endpoint's URL, base path included, plus `path`. Redirects are not followed. Rejects when there is no whole answer in time. */
   readonly get: Probe = async (target, path, timeoutMs) => {
@@ -47,25 +53,26 @@ export class ProbeClient {
 
   /** Ends what is still under way. */
   async close(): Promise<void> {
-    const agents = [...this.#agents.values()];
+    const agents = [...this.#agents.values()].map(({ agent }) => agent);
     this.#agents.clear();
     await Promise.all(agents.map((agent) => agent.destroy()));
   }
 
   #agentOf({ tls }: PoolConfig): Agent {
     const key = JSON.stringify([tls.verify, tls.caPath, tls.serverName]);
-    let agent = this.#agents.get(key);
-    if (agent === undefined) {
-      agent = new Agent({
-        pipelining: 0, // No keep-alive.
-        connect: {
-          rejectUnauthorized: tls.verify,
-          ...(tls.caPath === null ? {} : { ca: readFileSync(tls.caPath) }),
-          ...(tls.serverName === null ? {} : { servername: tls.serverName }),
-        },
-      });
-      this.#agents.set(key, agent);
-    }
+    const ca = tls.caPath === null ? null : this.#caOf(tls.caPath);
+    const known = this.#agents.get(key);
+    if (known !== undefined && known.ca === ca) return known.agent;
+    void known?.agent.close(); // Its authorities were replaced; checks under way go on.
+    const agent = new Agent({
+      pipelining: 0, // No keep-alive.
+      connect: {
+        rejectUnauthorized: tls.verify,
+        ...(ca === null ? {} : { ca }),
+        ...(tls.serverName === null ? {} : { servername: tls.serverName }),
+      },
+    });
+    this.#agents.set(key, { agent, ca });
     return agent;
   }
 }

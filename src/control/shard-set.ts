@@ -69,6 +69,10 @@ export class ShardSet {
     return this.#threads().filter((thread) => thread.isListening).length;
   }
 
+  isListening(index: number): boolean {
+    return this.#places[index]!.thread?.isListening ?? false;
+  }
+
   get count(): number {
     return this.#places.length;
   }

@@ -180,6 +180,7 @@ export class ShardThread {
       this.#asks.delete(message.askId);
       return;
     }
+    if (message.kind === 'dying') this.#error = message.error;
     if (this.#phase >= ShardPhase.stopping) return;
     switch (message.kind) {
       case 'loaded':

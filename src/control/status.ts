@@ -31,6 +31,7 @@ export function readiness(control: Control): Readiness {
   else if (shards.listeningCount < shards.count) {
     missing.push(`${shards.listeningCount} of ${shards.count} shards listen`);
   }
+  for (const index of isDraining ? [] : control.stalls.silentShards()) missing.push(`shard ${index} does not respond`);
   for (const pool of pools) {
     if (pool.ready) continue;
     const states = Object.entries(pool.states).map(([state, count]) => `${count} ${state}`);
@@ -119,6 +120,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
   const connections = byShard(counters, metrics.shardConnections.id, memory.shardCount);
   const requests = byShard(counters, metrics.requests.id, memory.shardCount);
   const ready = new Map(poolReadiness(fleet, snapshot, nowMs).map((pool) => [pool.name, pool.ready]));
+  const silent = new Set(control.stalls.silentShards());
   return {
     version: packageVersion,
     uws: shards.uws,
@@ -141,7 +143,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
     certificates: control.certificates.map(certificateStatus),
     shards: shards.views().map((view) => ({
       index: view.index,
-      state: view.phase,
+      state: silent.has(view.index) ? 'silent' : view.phase,
       connections: connections[view.index]!,
       buffered_bytes: budget.usedBy(view.index),
       requests_total: requests[view.index]!,

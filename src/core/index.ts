@@ -3,6 +3,6 @@
  *
  * Read in this order: assert (what happens when our own logic is wrong), clock (the one time base), ids.
  */
-export { assert, bug, bugCounts, fail, onBug } from './assert.ts';
+export { assert, bug, bugCounts, fail, InvariantError, onBug } from './assert.ts';
 export { Clock } from './clock.ts';
 export { requestIdFrom, uuidV7 } from './ids.ts';

@@ -37,6 +37,8 @@ export interface ListenerEvents<X extends ListenedExchange> {
   onAborted(exchange: X): void;
   /** The client's socket takes bytes again. */
   onWritable(exchange: X): void;
+  /** One of the others threw. Throws what it cannot contain. */
+  onThrow(exchange: X, error: unknown): void;
 }
 
 /** Closures the library calls back, made once in the life of a record. */
@@ -50,11 +52,25 @@ export class DownstreamHooks<X extends ListenedExchange> {
   constructor(exchange: X, events: ListenerEvents<X>) {
     this.onAborted = () => {
       this.#cap?.onAborted(this.#hold);
-      events.onAborted(exchange);
+      try {
+        events.onAborted(exchange);
+      } catch (error) {
+        events.onThrow(exchange, error);
+      }
     };
-    this.onData = (chunk, isLast) => events.onBody(exchange, Buffer.from(chunk), isLast);
+    this.onData = (chunk, isLast) => {
+      try {
+        events.onBody(exchange, Buffer.from(chunk), isLast);
+      } catch (error) {
+        events.onThrow(exchange, error);
+      }
+    };
     this.onWritable = () => {
-      events.onWritable(exchange);
+      try {
+        events.onWritable(exchange);
+      } catch (error) {
+        events.onThrow(exchange, error);
+      }
       return true;
     };
   }
@@ -223,11 +239,31 @@ export class Listener<X extends ListenedExchange> {
   };
 
   readonly #onRequest = (generation: Generation, response: HttpResponse, request: HttpRequest): void => {
-    const exchange = this.#events.takeExchange(this.#listenerIndex);
-    response.onAborted(exchange.hooks.onAborted);
+    const exchange = this.#take(response);
     exchange.downstream = response;
     exchange.isDownstreamOver = false;
-    if (this.#addressCap !== null) exchange.hooks.takeOver(this.#addressCap, response);
+    try {
+      if (this.#addressCap !== null) exchange.hooks.takeOver(this.#addressCap, response);
+      this.#begin(generation, exchange, response, request);
+    } catch (error) {
+      this.#events.onThrow(exchange, error);
+    }
+  };
+
+  /** The abort handler comes first: a handler that returns, or throws, without it aborts the process. */
+  #take(response: HttpResponse): X {
+    try {
+      const exchange = this.#events.takeExchange(this.#listenerIndex);
+      response.onAborted(exchange.hooks.onAborted);
+      return exchange;
+    } catch (error) {
+      response.onAborted(() => {});
+      response.close();
+      throw error;
+    }
+  }
+
+  #begin(generation: Generation, exchange: X, response: HttpResponse, request: HttpRequest): void {
     let refusal = this.#guard.read(request, exchange.head);
     if (generation.tls?.requiresClientCertificate === true && !hasCertificate(response)) {
       refusal ??= refusals.clientCertificate;
@@ -238,7 +274,7 @@ export class Listener<X extends ListenedExchange> {
     if (refusal !== null || exchange.head.hasBody) response.onData(exchange.hooks.onData);
     response.onWritable(exchange.hooks.onWritable);
     this.#events.onHead(exchange, refusal);
-  };
+  }
 }
 
 /** The library verified it in the handshake. One that cannot say what was presented counts as none. */

@@ -1,3 +1,4 @@
+import { bug, InvariantError } from '../core/index.ts';
 import { type CloseCode, closeReasons, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { Answer, FilterChain } from '../filters/index.ts';
 import { errorReply, type Reply, writeReply } from '../relay/index.ts';
@@ -43,6 +44,20 @@ export class Closer {
       exchange.responseDeadlineMs = this.#state.parts.clock.nowMs + lastEventMs;
       exchange.requestDeadlineMs = noDeadline;
     }
+  }
+
+  /**
+   * Our own code threw. Counted, and the exchange it was working on, if it is known, ends; the others are not touched.
+   * An InvariantError is thrown again: bytes could cross between exchanges, so the thread has to end.
+   */
+  contain(exchange: GatewayExchange | null, error: unknown): void {
+    if (error instanceof InvariantError) throw error;
+    const err = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#state.parts.log('error', { request_id: exchange?.requestId, err }, 'an error was not caught');
+    bug(false, 'uncaught_error');
+    if (exchange === null || exchange.phase === Phase.free) return;
+    if (exchange.phase === Phase.answering) this.close(exchange, 'internal_error');
+    else this.fail(exchange, 'internal_error', 'The gateway could not process the request.', String(error));
   }
 
   /** Ends the exchange with an answer that needs no endpoint. */
@@ -176,18 +191,26 @@ export class Closer {
     for (let index = 0; index < exchanges.length; index++) {
       const exchange = exchanges[index]!;
       if (exchange.generation !== generations[index] || exchange.isDownstreamOver) continue;
-      const code = exchange.pendingCode;
-      if (exchange.isDownstreamPaused) {
-        exchange.isDownstreamPaused = false;
-        exchange.downstream!.resume();
+      try {
+        this.#reply(exchange);
+      } catch (error) {
+        this.contain(exchange, error);
       }
-      const closes = closeReasons[code].closesConnection || exchange.head.closesConnection || this.#state.isDraining;
-      if (exchange.response.state === Half.idle) exchange.response.become(Half.head);
-      writeReply(exchange, exchange.pendingReply!, closes);
-      if (exchange.response.isOpen) exchange.response.become(Half.done);
-      this.close(exchange, code);
     }
   };
+
+  #reply(exchange: GatewayExchange): void {
+    const code = exchange.pendingCode;
+    if (exchange.isDownstreamPaused) {
+      exchange.isDownstreamPaused = false;
+      exchange.downstream!.resume();
+    }
+    const closes = closeReasons[code].closesConnection || exchange.head.closesConnection || this.#state.isDraining;
+    if (exchange.response.state === Half.idle) exchange.response.become(Half.head);
+    writeReply(exchange, exchange.pendingReply!, closes);
+    if (exchange.response.isOpen) exchange.response.become(Half.done);
+    this.close(exchange, code);
+  }
 
   #runEndFilters(exchange: GatewayExchange): void {
     const chain = exchange.runtime?.chains[exchange.listenerIndex];

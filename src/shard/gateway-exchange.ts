@@ -35,6 +35,8 @@ export interface UpstreamEvents {
   onUpstreamEnd(exchange: GatewayExchange): void;
   onUpstreamFailed(exchange: GatewayExchange, failure: UpstreamFailure, detail: string): void;
   onUpstreamFlushed(exchange: GatewayExchange): void;
+  /** One of the others threw. */
+  onThrow(exchange: GatewayExchange, error: unknown): void;
 }
 
 /** The record with everything a shard's stages keep on it. */
@@ -156,29 +158,53 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     this.textSinceEvent = 0;
   }
 
-  // UpstreamUser.
+  // UpstreamUser. What is thrown behind these calls ends this exchange, and goes no further up.
 
   onUpstreamReady(): void {
-    this.#events.onUpstreamReady(this);
+    try {
+      this.#events.onUpstreamReady(this);
+    } catch (error) {
+      this.#events.onThrow(this, error);
+    }
   }
 
   onUpstreamHead(response: ResponseParser): void {
-    this.#events.onUpstreamHead(this, response);
+    try {
+      this.#events.onUpstreamHead(this, response);
+    } catch (error) {
+      this.#events.onThrow(this, error);
+    }
   }
 
   onUpstreamBody(bytes: Buffer, start: number, end: number): void {
-    this.#events.onUpstreamBody(this, bytes, start, end);
+    try {
+      this.#events.onUpstreamBody(this, bytes, start, end);
+    } catch (error) {
+      this.#events.onThrow(this, error);
+    }
   }
 
   onUpstreamEnd(): void {
-    this.#events.onUpstreamEnd(this);
+    try {
+      this.#events.onUpstreamEnd(this);
+    } catch (error) {
+      this.#events.onThrow(this, error);
+    }
   }
 
   onUpstreamFailed(failure: UpstreamFailure, detail: string): void {
-    this.#events.onUpstreamFailed(this, failure, detail);
+    try {
+      this.#events.onUpstreamFailed(this, failure, detail);
+    } catch (error) {
+      this.#events.onThrow(this, error);
+    }
   }
 
   onUpstreamFlushed(): void {
-    this.#events.onUpstreamFlushed(this);
+    try {
+      this.#events.onUpstreamFlushed(this);
+    } catch (error) {
+      this.#events.onThrow(this, error);
+    }
   }
 }

@@ -70,6 +70,10 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     this.#connections.onRefused(listenerIndex, reason);
   }
 
+  onThrow(exchange: GatewayExchange, error: unknown): void {
+    this.#closer.contain(exchange, error);
+  }
+
   takeExchange(listenerIndex: number): GatewayExchange {
     const exchange = this.#state.takeExchange();
     exchange.listenerIndex = listenerIndex;

@@ -53,6 +53,8 @@ export type ShardToControl =
       readonly version?: number;
     }
   | { readonly kind: 'applied'; readonly version: number }
+  /** The last word of a thread that ends because of an error. */
+  | { readonly kind: 'dying'; readonly error: Error }
   /** No exchange is left after a drain was asked for. */
   | { readonly kind: 'drained' }
   | { readonly kind: 'exchanges'; readonly askId: number; readonly exchanges: readonly ExchangeView[] }

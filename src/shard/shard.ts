@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { AccessLines, Accountant, counterCell, histogramCell, metrics } from '../account/index.ts';
 import { listenerTls } from '../config/index.ts';
-import { Clock, onBug } from '../core/index.ts';
+import { Clock, InvariantError, onBug } from '../core/index.ts';
 import { LeaseBook, leaseNames, phaseNames } from '../exchange/index.ts';
 import type { FilterContext, FilteredExchange } from '../filters/index.ts';
 import {
@@ -13,7 +13,7 @@ import {
   loadUws,
 } from '../listener/index.ts';
 import { JoinBuffer } from '../relay/index.ts';
-import { Admission, FleetTable, SeriesWriter, SharedBudget, SlabPool } from '../shm/index.ts';
+import { Admission, FleetTable, Heartbeats, SeriesWriter, SharedBudget, SlabPool } from '../shm/index.ts';
 import { WorkerPool } from '../worker/index.ts';
 import { BodyJobs } from './body-jobs.ts';
 import { Closer } from './closer.ts';
@@ -41,6 +41,13 @@ const trimPeriodMs = 5000;
  */
 const quietMs = 300;
 
+/** A turn of the event loop that took longer gives its length back to every deadline. */
+const gapMsMin = 500;
+
+/** More errors that nobody caught than this, and the thread is past trusting. */
+const uncaughtCountMax = 100;
+const uncaughtWindowMs = 10_000;
+
 export interface ShardOptions {
   /** Receives batches of complete log lines. */
   readonly onLog: (lines: string) => void;
@@ -61,6 +68,7 @@ export class Shard {
   readonly #closer: Closer;
   readonly #sweeper: Sweeper;
   readonly #logPipe: LogPipe;
+  readonly #heartbeats: Heartbeats;
   readonly #lag: number;
   readonly #series: SeriesWriter;
   readonly #shedder: Shedder;
@@ -72,6 +80,8 @@ export class Shard {
   #lastSweepMs: number;
   #lastTrimMs: number;
   #onDrained: (() => void) | null = null;
+  #uncaughtCount = 0;
+  #uncaughtSinceMs = 0;
   /** When an exchange was last seen open. */
   #busyMs = 0;
   readonly uwsBuild: string;
@@ -168,6 +178,7 @@ export class Shard {
     this.#logPipe = made.logPipe;
     this.#series = series;
     this.uwsBuild = loaded.build;
+    this.#heartbeats = new Heartbeats(init.memory);
     const label = String(init.shardIndex);
     this.#lag = histogramCell(series, metrics.eventLoopLag, [label]);
     this.#slabsInUse = counterCell(series, metrics.slabsInUse, [label]);
@@ -226,6 +237,7 @@ export class Shard {
 
   /** Binds every listener; resolves with the real ports. Rejects when one cannot be bound. */
   async listen(ports: ListenPorts): Promise<ListenPorts> {
+    this.#lastSweepMs = this.state.parts.clock.refresh();
     this.#timer ??= setInterval(this.#onTimer, sweepPeriodMs);
     const bound: number[] = [];
     for (let index = 0; index < this.#listeners.length; index++)
@@ -311,13 +323,15 @@ export class Shard {
   readonly #onTimer = (): void => {
     const { clock, slabs } = this.state.parts;
     const nowMs = clock.refresh();
-    const lagMs = Math.max(0, nowMs - this.#lastSweepMs - sweepPeriodMs);
-    this.#series.record(this.#lag, Math.round(lagMs * 1000));
+    const lateMs = Math.max(0, nowMs - this.#lastSweepMs - sweepPeriodMs);
+    this.#heartbeats.beat(this.#init.shardIndex);
+    this.#series.record(this.#lag, Math.round(lateMs * 1000));
     this.#lastSweepMs = nowMs;
+    if (lateMs >= gapMsMin) this.#onGap(lateMs);
     // With an immediate waiting the loop does not sleep: until then it has gone once through what was ready.
     setImmediate(() => {
       const laterMs = clock.refresh();
-      this.#shedder.noteDelay(Math.max(lagMs, laterMs - nowMs), laterMs, this.state.runtime.config.limits);
+      this.#shedder.noteDelay(Math.max(lateMs, laterMs - nowMs), laterMs, this.state.runtime.config.limits);
     });
     this.#sweeper.sweep(nowMs, this.#shedder.level > 0);
     this.#registry.sweep(nowMs);
@@ -334,6 +348,24 @@ export class Shard {
       this.#onDrained = null;
     }
   };
+
+  /** Nothing was read for that long: the thread was busy, or the process stopped. */
+  #onGap(lateMs: number): void {
+    this.#sweeper.giveBack(lateMs);
+    this.state.parts.log('warn', { gap_ms: Math.round(lateMs) }, 'the event loop stood still');
+  }
+
+  /** An error nobody caught. Returns false when it cannot be left at that: the thread must end. */
+  containUncaught(error: unknown): boolean {
+    const nowMs = this.state.parts.clock.refresh();
+    if (nowMs - this.#uncaughtSinceMs > uncaughtWindowMs) {
+      this.#uncaughtSinceMs = nowMs;
+      this.#uncaughtCount = 0;
+    }
+    if (error instanceof InvariantError || ++this.#uncaughtCount > uncaughtCountMax) return false;
+    this.#closer.contain(null, error);
+    return true;
+  }
 
   #cutAll(): void {
     this.state.parts.clock.refresh();

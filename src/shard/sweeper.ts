@@ -39,9 +39,27 @@ export class Sweeper {
     // Backwards: closing an exchange moves the last one into its place.
     for (let index = open.length - 1; index >= 0; index--) {
       const exchange = open[index];
-      if (exchange !== undefined) this.#check(exchange, nowMs, isLate);
+      if (exchange === undefined) continue;
+      try {
+        this.#check(exchange, nowMs, isLate);
+      } catch (error) {
+        this.#closer.contain(exchange, error);
+      }
     }
     this.#dispatcher.offerPlaces();
+  }
+
+  /**
+   * `gapMs` have passed in which nothing was read: answers that came in time may lie in the sockets unseen. No deadline
+   * counts them.
+   */
+  giveBack(gapMs: number): void {
+    for (const exchange of this.#state.open) {
+      exchange.requestDeadlineMs += gapMs;
+      exchange.queueDeadlineMs += gapMs;
+      exchange.totalDeadlineMs += gapMs;
+      exchange.responseDeadlineMs += gapMs;
+    }
   }
 
   #check(exchange: GatewayExchange, nowMs: number, isLate: boolean): void {

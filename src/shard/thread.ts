@@ -30,6 +30,14 @@ try {
 // Without this an uncaught error or process.exit in this thread aborts the whole process (docs/acceptor.md).
 process.on('exit', () => shard.close());
 
+// What nobody caught, a rejection too, is contained where it can be. Thrown again it would abort the process: 'exit' is
+// not emitted then.
+process.on('uncaughtException', (error: unknown) => {
+  if (shard.containUncaught(error)) return;
+  send({ kind: 'dying', error: error instanceof Error ? error : new Error(String(error)) });
+  process.exit(1);
+});
+
 port.on('message', (message: ControlToShard) => {
   void handle(message);
 });

@@ -7,7 +7,8 @@
  *
  * Read in this order: memory (what exists, how large), budget (the smallest example of totals and shadows), fleet-table
  * (what all threads know of each endpoint), fault, ejection, health-record and health-table (what they think of it),
- * admission (who is let in), slab-pool (body memory), histogram, series (metrics). prefix-horizon and prefix-index know
+ * admission (who is let in), slab-pool (body memory), histogram, series (metrics), heartbeats (who is alive).
+ * prefix-horizon and prefix-index know
  * which endpoint holds which prompts. shared-copy is how bytes get in and out.
  */
 export { Admission } from './admission.ts';
@@ -19,6 +20,7 @@ export type { EndpointScrape } from './fleet-table.ts';
 export { firstModelRow, healthRowCount, otherRow, wholeRow } from './health-record.ts';
 export { HealthTable, Probe } from './health-table.ts';
 export type { Attempt, HealthView } from './health-table.ts';
+export { Heartbeats } from './heartbeats.ts';
 export { bucketCount, bucketIndex, bucketUpperBound, percentile } from './histogram.ts';
 export { controlIndex, createSharedMemory } from './memory.ts';
 export type { SharedMemory, SharedMemorySizes } from './memory.ts';

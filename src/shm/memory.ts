@@ -4,6 +4,7 @@ import { admissionMemoryBytes } from './admission.ts';
 import { budgetBytesMax, budgetMemoryBytes } from './budget.ts';
 import { fleetMemory } from './fleet-table.ts';
 import { healthMemory } from './health-record.ts';
+import { heartbeatMemoryBytes } from './heartbeats.ts';
 import { seriesMemoryBytes } from './series.ts';
 
 /**
@@ -18,6 +19,7 @@ import { seriesMemoryBytes } from './series.ts';
  * | budget | budget.ts        | 128, + 128 a shard                               | shards (control: reclaim)  |
  * | series | series.ts        | one region a shard, the last is control's        | the region's own thread    |
  * | admission | admission.ts  | 128 KiB a shard, + 128                           | the region's own thread    |
+ * | heartbeats | heartbeats.ts | 64 a shard                                       | the shard                  |
  */
 export interface SharedMemory {
   readonly shardCount: number;
@@ -30,6 +32,7 @@ export interface SharedMemory {
   readonly admission: SharedArrayBuffer;
   /** Keys the hashes of what clients choose. Drawn at the start, the same in every thread. */
   readonly hashSeed: number;
+  readonly heartbeats: SharedArrayBuffer;
 }
 
 export interface SharedMemorySizes {
@@ -59,5 +62,6 @@ export function createSharedMemory(sizes: SharedMemorySizes): SharedMemory {
     series: Array.from({ length: shardCount + 1 }, () => new SharedArrayBuffer(seriesMemoryBytes)),
     admission: new SharedArrayBuffer(admissionMemoryBytes(shardCount)),
     hashSeed: randomInt(2 ** 31),
+    heartbeats: new SharedArrayBuffer(heartbeatMemoryBytes(shardCount)),
   };
 }
