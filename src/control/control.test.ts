@@ -21,6 +21,16 @@ test('control: when a shard cannot bind, the start fails with exit code 2 and th
   await end();
 });
 
+test('control: when the port the kernel chose is taken before the second shard binds it, all choose again', async () => {
+  const { control, said, end } = await rig('listen=taken-once');
+  await control.start();
+  expect(control.phase).toBe('running');
+  expect(control.shards.listeningCount).toBe(2);
+  expect(said('a free port was taken meanwhile, choosing another')).toBe(true);
+  expect(said('shard ended unasked')).toBe(false);
+  await end();
+});
+
 test('control: when a shard dies while it loads, the start fails with what it threw', async () => {
   const { control, end } = await rig('load=throw');
   await expect(control.start()).rejects.toMatchObject({ exitCode: 2, message: 'native module is missing' });

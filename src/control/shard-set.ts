@@ -48,12 +48,15 @@ export interface Patience {
 
 export const patienceDefault: Patience = { exchangesMs: 1000, applyMs: 10_000, drainGraceMs: 2000, stopMs: 5000 };
 
+const bindAttemptsMax = 5;
+
 export class ShardSet {
   readonly #options: ShardSetOptions;
   readonly #places: Place[];
   #ports: ListenPorts = [];
   /** False until `start` succeeded and from a drain on: threads that die are not replaced then. */
   #isKept = false;
+  #isEnding = false;
 
   constructor(options: ShardSetOptions) {
     this.#options = options;
@@ -83,16 +86,41 @@ export class ShardSet {
 
   /**
    * Shard 0 binds first: a port 0 becomes a number, and a port that is taken or a build that does not load is known
-   * before the others start, side by side. Rejects with ShardError; threads that did start are then still to be stopped.
+   * before the others start, side by side. The port the kernel chose for it may be lent to an outgoing connection of
+   * somebody before they bind it too; then all choose again. Rejects with ShardError; threads that did start are then
+   * still to be stopped.
    */
   async start(ports: ListenPorts): Promise<ListenPorts> {
-    this.#ports = await this.#launch(0).listen(ports);
-    const others = this.#places.slice(1).map((_, index) => this.#launch(index + 1).listen(this.#ports));
-    await Promise.all(others);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#bind(ports);
+        break;
+      } catch (error) {
+        const isUnlucky = error instanceof ShardError && error.isBind && ports.includes(0);
+        if (!isUnlucky || attempt === bindAttemptsMax || this.#isEnding) throw error;
+        this.#options.log.info({ reason: error.message, attempt }, 'a free port was taken meanwhile, choosing another');
+        await this.#endThreads();
+      }
+    }
     this.#isKept = true;
     // One that died between its answer and now had nobody to replace it.
     for (const [index, place] of this.#places.entries()) if (place.thread === null) this.#restartLater(index, 0);
     return this.#ports;
+  }
+
+  async #bind(ports: ListenPorts): Promise<void> {
+    this.#ports = await this.#launch(0).listen(ports);
+    const others = this.#places.slice(1).map((_, index) => this.#launch(index + 1).listen(this.#ports));
+    const failed = (await Promise.allSettled(others)).find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** False when one did not end in time. */
+  async #endThreads(): Promise<boolean> {
+    const threads = this.#threads();
+    for (const thread of threads) thread.stop();
+    const all = Promise.all(threads.map((thread) => thread.exited));
+    return (await within(all, this.#options.patience.stopMs, null)) !== null;
   }
 
   /** Reasons of the shards that did not take the snapshot over; none is success. */
@@ -137,11 +165,7 @@ export class ShardSet {
   /** Every shard closes and ends. False when one did not in time; it must not be terminated then. */
   async stop(): Promise<boolean> {
     this.#letGo();
-    const threads = this.#threads();
-    for (const thread of threads) thread.stop();
-    return (
-      (await within(Promise.all(threads.map((thread) => thread.exited)), this.#options.patience.stopMs, null)) !== null
-    );
+    return this.#endThreads();
   }
 
   #threads(): ShardThread[] {
@@ -150,6 +174,7 @@ export class ShardSet {
 
   #letGo(): void {
     this.#isKept = false;
+    this.#isEnding = true;
     for (const place of this.#places) if (place.timer !== null) clearTimeout(place.timer);
   }
 

@@ -48,6 +48,13 @@ const successors: readonly number[] = [
 /** Why a shard could not do what was asked: its own words, or that it is gone. */
 export class ShardError extends Error {
   override readonly name = 'ShardError';
+  /** It loaded, but an address could not be bound. */
+  readonly isBind: boolean;
+
+  constructor(message: string, isBind = false) {
+    super(message);
+    this.isBind = isBind;
+  }
 }
 
 export interface ShardEvents {
@@ -208,7 +215,7 @@ export class ShardThread {
 
   #onFailed(phase: 'start' | 'listen' | 'snapshot', message: string, version: number | undefined): void {
     if (phase !== 'snapshot') {
-      const error = new ShardError(message);
+      const error = new ShardError(message, phase === 'listen');
       this.#loaded.reject(error);
       this.#listening.reject(error);
       return;

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { copyFile, rename, rm } from 'node:fs/promises';
+import { copyFile, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { Agent, createServer, request as httpsRequest, type RequestOptions, type Server } from 'node:https';
 import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -285,6 +285,45 @@ test(
     expect((await ask({ port })).fingerprint).toBe(fingerprintOf('cert.pem'));
   },
 );
+
+// https://kubernetes.io/docs/concepts/configuration/secret/: the files are links through `..data`, swapped by a rename.
+test('tls: when the config is watched and a volume of certificates is swapped, they are presented without a signal', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'penstock-tls-'));
+  folders.push(folder);
+  const swap = async (version: string, name: string): Promise<void> => {
+    await mkdir(join(folder, version));
+    await copyFile(fixture(`${name}.pem`), join(folder, version, 'tls.crt'));
+    await copyFile(fixture(name === 'cert' ? 'key.pem' : `${name}-key.pem`), join(folder, version, 'tls.key'));
+    await symlink(version, join(folder, '..data_tmp'));
+    await rename(join(folder, '..data_tmp'), join(folder, '..data'));
+  };
+  await swap('..1', 'cert');
+  for (const key of ['tls.crt', 'tls.key']) await symlink(`..data/${key}`, join(folder, key));
+  const gateway = await startGateway(
+    `runtime: { shards: 1, watch_config: true }\npools: [{ name: only, engine: none, picker: round_robin, tls: { verify: false }, endpoints: [{ url: "${upstreamUrl}" }] }]\n`,
+    { tls: `{ certificates: [{ cert_path: "${folder}/tls.crt", key_path: "${folder}/tls.key" }] }` },
+  );
+  gateways.push(gateway);
+  const port = portOf(gateway);
+  expect((await ask({ port })).fingerprint).toBe(fingerprintOf('cert.pem'));
+  await swap('..2', 'renewed');
+  await expect
+    .poll(async () => (await ask({ port })).fingerprint, { timeout: 10_000 })
+    .toBe(fingerprintOf('renewed.pem'));
+  // A bad file changes nothing, is told once, and the next good one is taken.
+  await swap('..3', 'cert');
+  await rm(join(folder, '..3', 'tls.key'));
+  const refusals = (): number => gateway.log().split('config was not reloaded').length - 1;
+  await expect.poll(refusals, { timeout: 10_000 }).toBe(1);
+  const text = readFileSync(gateway.configPath, 'utf8');
+  await writeFile(gateway.configPath, `${text}nonsense: true\n`);
+  await expect.poll(refusals, { timeout: 10_000 }).toBe(2);
+  expect((await ask({ port })).fingerprint).toBe(fingerprintOf('renewed.pem'));
+  await writeFile(gateway.configPath, text);
+  await swap('..4', 'cert');
+  await expect.poll(async () => (await ask({ port })).fingerprint, { timeout: 10_000 }).toBe(fingerprintOf('cert.pem'));
+  expect(refusals()).toBeLessThanOrEqual(3);
+});
 
 // FAULTS F59: what never becomes a handshake holds a socket for the library's 10 s at the most, and nobody else up.
 test(
