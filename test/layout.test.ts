@@ -56,6 +56,14 @@ const privileges: readonly { readonly what: string; readonly pattern: RegExp; re
     allowed: /^(?:control|cli)\//,
   },
   {
+    // Durations and deadlines are of the monotonic clock (core/clock): the wall clock jumps. It is for what people and
+    // peers read as a date: log lines, request ids, `retry-after` dates, the end of a certificate.
+    what: 'read the wall clock',
+    pattern: /\bDate\.now\(\)|\bnew Date\(\)/,
+    allowed:
+      /^(?:sim\/|account\/access-log\.ts$|control\/(?:log-sink|gateway|control)\.ts$|core\/ids\.ts$|shard\/passive-health\.ts$)/,
+  },
+  {
     what: 'start threads or processes',
     pattern: /\bnew (?:Worker|Piscina)\b|from 'node:child_process'/,
     allowed: /^(?:control|worker|cli)\//,
@@ -240,6 +248,26 @@ test('layout: when control speaks of a shard, it is in types only', () => {
     .flatMap((file) => file.imports.map((each) => ({ file, each })))
     .filter(({ file, each }) => targetOf(file, each)?.startsWith('shard/') === true && !each.isType);
   expect(values.map(({ file, each }) => `${file.path} imports ${each.specifier}`)).toEqual([]);
+});
+
+// Each shard would load the schema and the YAML parser again, which is a third of the time it takes to start.
+test('layout: when a shard thread starts, it does not load what only reads the configuration file', () => {
+  const byPath = new Map(files.map((file) => [file.path, file]));
+  const reached = new Set<string>();
+  const packages = new Set<string>();
+  const follow = (path: string): void => {
+    if (reached.has(path)) return;
+    reached.add(path);
+    for (const each of byPath.get(path)?.imports ?? []) {
+      if (each.isType) continue;
+      const target = targetOf(byPath.get(path)!, each);
+      if (target === null) packages.add(each.specifier);
+      else follow(target);
+    }
+  };
+  follow('shard/thread.ts');
+  expect(reached.size, 'the walk arrives').toBeGreaterThan(50);
+  expect([...packages].filter((name) => name === 'zod' || name === 'yaml')).toEqual([]);
 });
 
 test.each(privileges.map((row) => [row.what, row] as const))(

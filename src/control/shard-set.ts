@@ -85,8 +85,8 @@ export class ShardSet {
   }
 
   /**
-   * Shard 0 binds first: a port 0 becomes a number, and a port that is taken or a build that does not load is known
-   * before the others start, side by side. The port the kernel chose for it may be lent to an outgoing connection of
+   * All load side by side. Shard 0 binds first: a port 0 becomes a number, and a port that is taken or a build that does
+   * not load is known before the others bind. The port the kernel chose for it may be lent to an outgoing connection of
    * somebody before they bind it too; then all choose again. Rejects with ShardError; threads that did start are then
    * still to be stopped.
    */
@@ -109,9 +109,10 @@ export class ShardSet {
   }
 
   async #bind(ports: ListenPorts): Promise<void> {
-    this.#ports = await this.#launch(0).listen(ports);
-    const others = this.#places.slice(1).map((_, index) => this.#launch(index + 1).listen(this.#ports));
-    const failed = (await Promise.allSettled(others)).find((result) => result.status === 'rejected');
+    const [first, ...others] = this.#places.map((_, index) => this.#launch(index));
+    this.#ports = await first!.listen(ports);
+    const answers = others.map((thread) => thread.listen(this.#ports));
+    const failed = (await Promise.allSettled(answers)).find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   }
 

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { AccessLines, Accountant, counterCell, histogramCell, metrics } from '../account/index.ts';
-import { listenerTls } from '../config/index.ts';
+import { listenerTls } from '../config/certificates.ts'; // Not the index: with it every shard would load the schema.
 import { Clock, InvariantError, onBug } from '../core/index.ts';
 import { LeaseBook, leaseNames, phaseNames } from '../exchange/index.ts';
 import type { FilterContext, FilteredExchange } from '../filters/index.ts';

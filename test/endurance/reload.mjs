@@ -23,7 +23,9 @@ export async function reloadScenario({ seconds, periodMs = 1000 }) {
   /** @param {number} version */
   const write = async (version) => {
     const gone = version % 3;
-    const urls = engines.flatMap(({ url }, index) => (index === gone ? [] : [`{ url: "${url}", weight: ${1 + (version % 2)} }`]));
+    const urls = engines.flatMap(({ url }, index) =>
+      index === gone ? [] : [`{ url: "${url}", weight: ${1 + (version % 2)} }`],
+    );
     const set = `set: { ${configField}: "${version}" }`;
     await writeFile(
       `${path}.new`,
@@ -51,7 +53,10 @@ filter_chains: [{ name: edge, filters: [{ filter: request_id }, { filter: header
   for (let version = 1; performance.now() < endMs; version++) {
     await sleep(periodMs);
     await write(version);
-    const answer = await fetch(`http://127.0.0.1:${adminPort}/reload`, { method: 'POST', headers: { 'x-penstock-admin': '1' } });
+    const answer = await fetch(`http://127.0.0.1:${adminPort}/reload`, {
+      method: 'POST',
+      headers: { 'x-penstock-admin': '1' },
+    });
     const page = await answer.json();
     if (answer.status === 200) spreadsMs.push(page.spread_ms);
     else refused.push(JSON.stringify(page));
@@ -68,10 +73,22 @@ filter_chains: [{ name: edge, filters: [{ filter: request_id }, { filter: header
     scenario: 'reload',
     seconds,
     promises: [
-      { text: 'requests that failed, or were answered by two configurations: 0', isKept: load.failures.length === 0, seen: load.failures.length },
+      {
+        text: 'requests that failed, or were answered by two configurations: 0',
+        isKept: load.failures.length === 0,
+        seen: load.failures.length,
+      },
       { text: 'reloads refused: 0', isKept: refused.length === 0, seen: refused.length },
-      { text: 'every configuration answered some', isKept: load.configs.size >= spreadsMs.length, seen: `${load.configs.size} of ${spreadsMs.length + 1}` },
-      { text: 'told to the first shard until in force in the last, p99 below 100 ms', isKept: p99Ms < 100, seen: `${p99Ms} ms` },
+      {
+        text: 'every configuration answered some',
+        isKept: load.configs.size >= spreadsMs.length,
+        seen: `${load.configs.size} of ${spreadsMs.length + 1}`,
+      },
+      {
+        text: 'told to the first shard until in force in the last, p99 below 100 ms',
+        isKept: p99Ms < 100,
+        seen: `${p99Ms} ms`,
+      },
       { text: 'left over afterwards: nothing', isKept: Object.keys(held).length === 0, seen: JSON.stringify(held) },
       { text: 'exit code 0', isKept: code === 0, seen: String(code) },
     ],

@@ -26,7 +26,10 @@ export async function upgradeScenario({ seconds }) {
   const folder = await mkdtemp(join(tmpdir(), 'penstock-upgrade-'));
   const engine = await new Engine(eventGapMs).listen();
   const [port, adminPort] = [await freePort(), await freePort()];
-  await writeFile(join(folder, 'broken.mjs'), 'export const createFilter = () => { throw new Error("not this version"); };\n');
+  await writeFile(
+    join(folder, 'broken.mjs'),
+    'export const createFilter = () => { throw new Error("not this version"); };\n',
+  );
 
   /** @param {number} generation */
   const configOf = async (generation, isBroken = false) => {
@@ -100,11 +103,27 @@ filter_chains: [{ name: edge, filters: [${filters}] }]
     scenario: 'upgrade',
     seconds,
     promises: [
-      { text: 'requests that failed but for connections reset unaccepted: 0', isKept: others.length === 0, seen: others.length },
-      { text: `connections reset unaccepted: at most ${resetsMax}`, isKept: resets.length <= resetsMax, seen: `${resets.length} in ${upgrades} upgrades` },
+      {
+        text: 'requests that failed but for connections reset unaccepted: 0',
+        isKept: others.length === 0,
+        seen: others.length,
+      },
+      {
+        text: `connections reset unaccepted: at most ${resetsMax}`,
+        isKept: resets.length <= resetsMax,
+        seen: `${resets.length} in ${upgrades} upgrades`,
+      },
       { text: 'the old process ends with 0', isKept: exitCodes.every((code) => code === 0), seen: exitCodes.join(' ') },
-      { text: 'a new one that fails at its start says so (exit code 2)', isKept: crashCodes.every((code) => code === 2), seen: crashCodes.join(' ') },
-      { text: 'the admin port is that of the newest that is ready', isKept: areAdminsRight, seen: String(areAdminsRight) },
+      {
+        text: 'a new one that fails at its start says so (exit code 2)',
+        isKept: crashCodes.every((code) => code === 2),
+        seen: crashCodes.join(' '),
+      },
+      {
+        text: 'the admin port is that of the newest that is ready',
+        isKept: areAdminsRight,
+        seen: String(areAdminsRight),
+      },
       { text: 'left over afterwards: nothing', isKept: Object.keys(held).length === 0, seen: JSON.stringify(held) },
     ],
     figures: {

@@ -16,6 +16,8 @@ export interface RunningGateway {
   /** Process id of the gateway itself, which the supervisor started. */
   readonly pid: number;
   readonly configPath: string;
+  /** As it was written. */
+  readonly configText: string;
   /** Everything printed so far. */
   output(): string;
   /** What went to stdout: the log alone. */
@@ -72,6 +74,8 @@ export interface GatewayOptions {
   /** Where its stdout goes; `output()` then has only stderr. */
   readonly stdout?: 'pipe' | number;
   readonly port?: number;
+  /** Given, the start is tried once. */
+  readonly adminPort?: number;
   /** The listener's `tls` section. */
   readonly tls?: string;
   /** Further keys of the listener, as YAML flow. */
@@ -86,23 +90,21 @@ export interface GatewayOptions {
 
 /** `yaml`: everything but listeners and admin. `shards` is part of it when it matters. */
 export function startGateway(yaml: string, options: GatewayOptions = {}): Promise<RunningGateway> {
-  return untilBound(() => startOnce(yaml, options));
+  return options.adminPort === undefined ? untilBound(() => startOnce(yaml, options)) : startOnce(yaml, options);
 }
 
 async function startOnce(yaml: string, options: GatewayOptions): Promise<RunningGateway> {
   const folder = await mkdtemp(join(tmpdir(), 'penstock-test-'));
   if (options.wrap !== undefined) await chmod(folder, 0o755); // The command may make it another user's.
   const port = options.port ?? (await freePort());
-  const adminPort = await freePort();
+  const adminPort = options.adminPort ?? (await freePort());
   const configPath = join(folder, 'gateway.yaml');
   const runtime = yaml.includes('runtime:') ? '' : 'runtime: { shards: 1 }\n';
   const admin = options.admin === undefined ? '' : `, ${options.admin}`;
   const tls = options.tls === undefined ? '' : `, tls: ${options.tls}`;
   const listener = options.listener === undefined ? '' : `, ${options.listener}`;
-  await writeFile(
-    configPath,
-    `listeners: [{ name: public, address: "127.0.0.1:${port}"${tls}${listener} }]\nadmin: { address: "127.0.0.1:${adminPort}"${admin} }\n${runtime}${yaml}`,
-  );
+  const configText = `listeners: [{ name: public, address: "127.0.0.1:${port}"${tls}${listener} }]\nadmin: { address: "127.0.0.1:${adminPort}"${admin} }\n${runtime}${yaml}`;
+  await writeFile(configPath, configText);
   const program = [process.execPath, ...(options.nodeArguments ?? []), cli, 'run', '-c', configPath];
   const command = [...(options.wrap ?? []), ...program];
   const child = spawn(command[0]!, command.slice(1), {
@@ -125,6 +127,7 @@ async function startOnce(yaml: string, options: GatewayOptions): Promise<Running
     process: child,
     pid,
     configPath,
+    configText,
     exited,
     output: () => output,
     log: () => log,

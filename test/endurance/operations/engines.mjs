@@ -19,7 +19,7 @@ export class Engine {
   async listen() {
     this.#server.keepAliveTimeout = 60_000;
     await new Promise((resolve) => this.#server.listen(0, '127.0.0.1', () => resolve(null)));
-    const address = /** @type {import('node:net').AddressInfo} */ (this.#server.address());
+    const address = this.#server.address();
     this.url = `http://127.0.0.1:${address.port}`;
     return this;
   }

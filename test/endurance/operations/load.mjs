@@ -30,7 +30,7 @@ export class Load {
   staleCount = 0;
   /** @type {Promise<void>[]} */
   #clients = [];
-  /** @type {Agent[]} */
+  /** @type {import('node:http').Agent[]} */
   #agents = [];
   #startMs = performance.now();
 
@@ -38,8 +38,8 @@ export class Load {
   constructor(port, kinds = mixedKinds) {
     this.#port = port;
     for (const kind of kinds) {
-      const agent = kind.keepsAlive ? new Agent({ keepAlive: true, maxSockets: kind.clients }) : null;
-      if (agent !== null) this.#agents.push(agent);
+      const agent = kind.keepsAlive ? new Agent({ keepAlive: true, maxSockets: kind.clients }) : undefined;
+      if (agent !== undefined) this.#agents.push(agent);
       for (let index = 0; index < kind.clients; index++) this.#clients.push(this.#client(kind, agent));
     }
   }
@@ -55,15 +55,16 @@ export class Load {
     for (const agent of this.#agents) agent.destroy();
   }
 
-  /** @param {Kind} kind @param {Agent | null} agent */
+  /** @param {Kind} kind @param {import('node:http').Agent} [agent] */
   async #client(kind, agent) {
     const filler = 'x'.repeat(kind.bodyBytes);
     while (!this.#isOver) {
       const token = `t${this.#tokenCount++}`;
       const body = JSON.stringify({ model: 'm', token, stream: kind.isStream, filler });
-      const fault = await this.#ask(body, agent, (text, config) =>
-        kind.isStream ? streamFault(text, token, config) : answerFault(text, token, config, body.length),
-      );
+      /** @param {string} text @param {string} config */
+      const judge = (text, config) =>
+        kind.isStream ? streamFault(text, token, config) : answerFault(text, token, config, body.length);
+      const fault = await this.#ask(body, judge, agent);
       if (fault !== null) this.failures.push({ kind: kind.name, atMs: performance.now() - this.#startMs, fault });
       else this.done.set(kind.name, (this.done.get(kind.name) ?? 0) + 1);
       if (kind.pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, kind.pauseMs * (0.5 + Math.random())));
@@ -73,10 +74,10 @@ export class Load {
   /**
    * Null when all is well. RFC 9112 section 9.3.1: a client whose kept-alive connection turns out to be closed opens another;
    * that is counted and done, once, as the pools of HTTP clients do.
-   * @param {string} body @param {Agent | null} agent @param {(text: string, config: string) => string | null} judge
+   * @param {string} body @param {(text: string, config: string) => string | null} judge @param {import('node:http').Agent} [agent]
    * @returns {Promise<string | null>}
    */
-  async #ask(body, agent, judge, isAgain = false) {
+  async #ask(body, judge, agent, isAgain = false) {
     const request = httpRequest({
       host: '127.0.0.1',
       port: this.#port,
@@ -100,7 +101,7 @@ export class Load {
     } catch (error) {
       if (request.reusedSocket && !isHeadHere && !isAgain) {
         this.staleCount++;
-        return this.#ask(body, agent, judge, true);
+        return this.#ask(body, judge, agent, true);
       }
       return `${isHeadHere ? 'cut: ' : ''}${error instanceof Error ? error.message : String(error)}`;
     }

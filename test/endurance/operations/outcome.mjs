@@ -30,8 +30,10 @@ export async function main(run, secondsDefault) {
     cpus: availableParallelism(),
     tcp_migrate_req: migratesRequests() ? 1 : 0,
   };
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ environment, ...outcome }, null, 2)}\n`);
+  if (values.json !== undefined)
+    writeFileSync(values.json, `${JSON.stringify({ environment, ...outcome }, null, 2)}\n`);
   console.log(JSON.stringify(outcome.figures, null, 2));
-  for (const { text, isKept, seen } of outcome.promises) console.log(`${isKept ? 'kept  ' : 'BROKEN'} ${text}: ${seen}`);
+  for (const { text, isKept, seen } of outcome.promises)
+    console.log(`${isKept ? 'kept  ' : 'BROKEN'} ${text}: ${seen}`);
   process.exit(outcome.promises.every(({ isKept }) => isKept) ? 0 : 1);
 }

@@ -27,11 +27,11 @@ export class GatewayProcess {
       process.off('exit', kill);
       return code;
     });
-    createInterface({ input: /** @type {import('node:stream').Readable} */ (this.#child.stdout) }).on('line', (line) => {
+    createInterface({ input: this.#child.stdout }).on('line', (line) => {
       // Access-log lines are as many as requests.
       if (!line.includes('"msg":"access"')) this.log.push(JSON.parse(line));
     });
-    /** @type {import('node:stream').Readable} */ (this.#child.stderr).resume();
+    this.#child.stderr.resume();
   }
 
   /** Its line in the log. Rejects when the process ends before, or takes too long. @returns {Promise<Record<string, unknown>>} */
@@ -42,7 +42,8 @@ export class GatewayProcess {
     while (performance.now() < endMs) {
       const line = this.log.find(({ msg }) => msg === 'ready');
       if (line !== undefined) return line;
-      if (code !== undefined) throw new Error(`ended with ${code} before it was ready: ${JSON.stringify(this.log.at(-1))}`);
+      if (code !== undefined)
+        throw new Error(`ended with ${code} before it was ready: ${JSON.stringify(this.log.at(-1))}`);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     throw new Error('was not ready in time');
@@ -62,7 +63,7 @@ export class GatewayProcess {
 export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  const { port } = server.address();
   server.close();
   await once(server, 'close');
   return port;
@@ -80,7 +81,7 @@ export async function leftovers(adminPort) {
     const metrics = await (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text();
     held = Object.fromEntries(Object.entries(leases.outstanding).filter(([, count]) => count !== 0));
     for (const [, name, value] of metrics.matchAll(/^(penstock_(?:bug_total|inflight_requests)\{[^}]*\}) (\d+)$/gm)) {
-      if (value !== '0') held[String(name)] = Number(value);
+      if (value !== '0') held[name] = Number(value);
     }
     if (Object.keys(held).length === 0) break;
     await new Promise((resolve) => setTimeout(resolve, 100));
