@@ -60,7 +60,12 @@ export const closeReasons = {
     invalidRequest,
     'The body is not what the route needs: not JSON, a duplicate key, a wrong type, more than 128 brackets deep.',
   ),
-  not_allowed: row('policy', 403, invalidRequest, 'A filter refused the request.'),
+  not_allowed: row(
+    'policy',
+    403,
+    invalidRequest,
+    'A filter refused the request, or the listener requires a client certificate.',
+  ),
   model_not_found: row('downstream', 404, invalidRequest, 'No model of that name, and no default_pool.'),
   not_found: row('downstream', 404, invalidRequest, 'Nothing is served at this path.'),
   request_timeout: row(
