@@ -9,6 +9,8 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 20_000,
     teardownTimeout: 5_000,
+    // Waits end with what they wait for; this is for a machine that does other things too.
+    expect: { poll: { timeout: 5_000 } },
     maxWorkers: 2,
   },
 });

@@ -53,10 +53,6 @@ export class Dispatcher implements UpstreamEvents {
 
   // UpstreamEvents.
 
-  onThrow(exchange: GatewayExchange, error: unknown): void {
-    this.#closer.contain(exchange, error);
-  }
-
   onUpstreamReady(exchange: GatewayExchange): void {
     this.#state.parts.clock.refresh();
     this.#send(exchange);

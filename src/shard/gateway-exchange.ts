@@ -35,9 +35,10 @@ export interface UpstreamEvents {
   onUpstreamEnd(exchange: GatewayExchange): void;
   onUpstreamFailed(exchange: GatewayExchange, failure: UpstreamFailure, detail: string): void;
   onUpstreamFlushed(exchange: GatewayExchange): void;
-  /** One of the others threw. */
-  onThrow(exchange: GatewayExchange, error: unknown): void;
 }
+
+/** A stage threw. Throws what it cannot contain. */
+export type OnThrow = (exchange: GatewayExchange, error: unknown) => void;
 
 /** The record with everything a shard's stages keep on it. */
 export class GatewayExchange extends Exchange implements UpstreamUser, PickRequest {
@@ -45,6 +46,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
   readonly requestRelay: RequestRelay;
   readonly responseRelay: ResponseRelay;
   readonly #events: UpstreamEvents;
+  readonly #onThrow: OnThrow;
 
   /** Position in the shard's list of open exchanges. */
   openIndex = -1;
@@ -107,11 +109,12 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
   /** What was seen of a failure, for the log. */
   detail = '';
 
-  constructor(slabs: SlabPool, join: JoinBuffer, events: UpstreamEvents) {
+  constructor(slabs: SlabPool, join: JoinBuffer, events: UpstreamEvents, onThrow: OnThrow) {
     super();
     this.requestRelay = new RequestRelay(slabs, join);
     this.responseRelay = new ResponseRelay(this);
     this.#events = events;
+    this.#onThrow = onThrow;
   }
 
   override recycle(): void {
@@ -164,7 +167,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     try {
       this.#events.onUpstreamReady(this);
     } catch (error) {
-      this.#events.onThrow(this, error);
+      this.#onThrow(this, error);
     }
   }
 
@@ -172,7 +175,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     try {
       this.#events.onUpstreamHead(this, response);
     } catch (error) {
-      this.#events.onThrow(this, error);
+      this.#onThrow(this, error);
     }
   }
 
@@ -180,7 +183,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     try {
       this.#events.onUpstreamBody(this, bytes, start, end);
     } catch (error) {
-      this.#events.onThrow(this, error);
+      this.#onThrow(this, error);
     }
   }
 
@@ -188,7 +191,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     try {
       this.#events.onUpstreamEnd(this);
     } catch (error) {
-      this.#events.onThrow(this, error);
+      this.#onThrow(this, error);
     }
   }
 
@@ -196,7 +199,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     try {
       this.#events.onUpstreamFailed(this, failure, detail);
     } catch (error) {
-      this.#events.onThrow(this, error);
+      this.#onThrow(this, error);
     }
   }
 
@@ -204,7 +207,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     try {
       this.#events.onUpstreamFlushed(this);
     } catch (error) {
-      this.#events.onThrow(this, error);
+      this.#onThrow(this, error);
     }
   }
 }

@@ -21,6 +21,7 @@ import { Dispatcher } from './dispatcher.ts';
 import { EndpointRegistry } from './endpoint-registry.ts';
 import { Gate } from './gate.ts';
 import { GatewayExchange } from './gateway-exchange.ts';
+import type { OnThrow } from './gateway-exchange.ts';
 import { Intake } from './intake.ts';
 import { LogPipe } from './log-pipe.ts';
 import type { ExchangeView, ListenPorts, ShardInit, Snapshot } from './protocol.ts';
@@ -185,8 +186,9 @@ export class Shard {
     this.#slabOverdrafts = counterCell(series, metrics.slabOverdrafts, [label]);
     const connections = counterCell(series, metrics.shardConnections, [label]);
     const join = new JoinBuffer();
+    const onThrow: OnThrow = (exchange, error) => this.#closer.contain(exchange, error);
     const makeExchange = (): GatewayExchange => {
-      const exchange = new GatewayExchange(made.parts.slabs, join, dispatcher);
+      const exchange = new GatewayExchange(made.parts.slabs, join, dispatcher, onThrow);
       exchange.hooks = new DownstreamHooks<GatewayExchange>(exchange, intake);
       return exchange;
     };
