@@ -1,6 +1,6 @@
 /** What a scenario found, and how it is told: one line a promise, JSON where it is asked for, exit code 1 on a broken one. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { availableParallelism, release } from 'node:os';
+import { availableParallelism, loadavg, release } from 'node:os';
 import { parseArgs } from 'node:util';
 
 /** @typedef {{ text: string, isKept: boolean, seen: string | number }} Promise_ */
@@ -23,16 +23,19 @@ export async function main(run, secondsDefault) {
   const { values } = parseArgs({
     options: { seconds: { type: 'string', default: String(secondsDefault) }, json: { type: 'string' } },
   });
+  // Times say little on a machine that does other things: this is how much it did before.
+  const [loadAverage] = loadavg();
   const outcome = await run({ seconds: Number(values.seconds) });
   const environment = {
     node: process.version,
     kernel: release(),
     cpus: availableParallelism(),
+    load_average: loadAverage,
     tcp_migrate_req: migratesRequests() ? 1 : 0,
   };
   if (values.json !== undefined)
     writeFileSync(values.json, `${JSON.stringify({ environment, ...outcome }, null, 2)}\n`);
-  console.log(JSON.stringify(outcome.figures, null, 2));
+  console.log(JSON.stringify({ environment, ...outcome.figures }, null, 2));
   for (const { text, isKept, seen } of outcome.promises)
     console.log(`${isKept ? 'kept  ' : 'BROKEN'} ${text}: ${seen}`);
   process.exit(outcome.promises.every(({ isKept }) => isKept) ? 0 : 1);
