@@ -49,11 +49,7 @@ export interface GenerationEvents {
 const routedMethods = ['get', 'post', 'put', 'patch', 'del', 'head', 'options', 'connect', 'trace'] as const;
 
 /** Throws when the library does not take the certificates. */
-export function makeGeneration(
-  { uws }: LoadedUws,
-  tls: ListenerTls | null,
-  events: GenerationEvents,
-): Generation {
+export function makeGeneration({ uws }: LoadedUws, tls: ListenerTls | null, events: GenerationEvents): Generation {
   const app = tls === null ? uws.App() : secureApp(uws, tls);
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- see NativeApp.
   const generation: Generation = {

@@ -3,7 +3,7 @@ import { AccessLines, Accountant, counterCell, histogramCell, metrics } from '..
 import { listenerTls } from '../config/certificates.ts'; // Not the index: with it every shard would load the schema.
 import { Clock, InvariantError, onBug } from '../core/index.ts';
 import { LeaseBook, leaseNames, phaseNames } from '../exchange/index.ts';
-import type { FilterContext, FilteredExchange } from '../filters/index.ts';
+import type { FilterContext } from '../filters/index.ts';
 import {
   DownstreamHooks,
   type Generation,
@@ -25,6 +25,7 @@ import type { OnThrow } from './gateway-exchange.ts';
 import { Intake } from './intake.ts';
 import { LogPipe } from './log-pipe.ts';
 import type { ExchangeView, ListenPorts, ShardInit, Snapshot } from './protocol.ts';
+import { remoteAddressOf } from './remote-address.ts';
 import { compileRuntime, type RuntimeContext } from './runtime.ts';
 import { ShardState } from './shard-state.ts';
 import { Sweeper, sweepPeriodMs } from './sweeper.ts';
@@ -385,24 +386,4 @@ function guardLimits(snapshot: Snapshot, listenerIndex: number): GuardLimits {
     bodyBytesMax: limits.bodyBytesMax,
     acceptsChunked: listeners[listenerIndex]?.chunkedRequests !== 'reject',
   };
-}
-
-/**
- * `readsProxyProtocol`: take the address a PROXY v2 header named. The library reads such a header from anybody, so it is
- * believed only on listeners that stand behind a balancer.
- */
-function remoteAddressOf(exchange: FilteredExchange, readsProxyProtocol: boolean): string {
-  const { downstream, isDownstreamOver } = exchange as GatewayExchange;
-  if (downstream === null || isDownstreamOver) return '';
-  const named = readsProxyProtocol ? Buffer.from(downstream.getProxiedRemoteAddressAsText()).toString('latin1') : '';
-  const text = named === '' ? Buffer.from(downstream.getRemoteAddressAsText()).toString('latin1') : named;
-  // IPv4 in its IPv6 form, as a dual-stack socket reports it.
-  return text.replace(
-    /^0000:0000:0000:0000:0000:ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/,
-    (_, ...parts: string[]) =>
-      parts
-        .slice(0, 4)
-        .map((part) => parseInt(part, 16))
-        .join('.'),
-  );
 }

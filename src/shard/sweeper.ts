@@ -59,6 +59,8 @@ export class Sweeper {
       exchange.queueDeadlineMs += gapMs;
       exchange.totalDeadlineMs += gapMs;
       exchange.responseDeadlineMs += gapMs;
+      if (exchange.stalledSinceMs !== 0) exchange.stalledSinceMs += gapMs;
+      if (exchange.uploadWindowMs !== 0) exchange.uploadWindowMs += gapMs;
     }
   }
 
