@@ -4,12 +4,13 @@ import { rig, rigYaml } from './fixtures/rig.ts';
 import { until } from './fixtures/until.ts';
 import { readiness } from './status.ts';
 
-test('control: when all shards listen, it is running, and a port 0 is the one the first shard got', async () => {
+test('control: when all shards listen, it is running, and a port 0 is one that was free', async () => {
   const { control, end } = await rig();
   expect(readiness(control)).toMatchObject({ ready: false, status: 'starting' });
   await control.start();
   expect(control.phase).toBe('running');
-  expect(control.ports).toEqual([40_000]);
+  expect(control.ports).toEqual([expect.any(Number)]);
+  expect(control.ports[0]).toBeGreaterThan(0);
   expect(control.shards.uws).toBe('fake');
   expect(readiness(control)).toMatchObject({ ready: true, shards: { listening: 2, count: 2 } });
   await end();

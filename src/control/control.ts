@@ -13,6 +13,7 @@ import { EndpointSlots } from './endpoint-slots.ts';
 import type { DrainingEndpoint, SlotPlan } from './endpoint-slots.ts';
 import { warnOfExpiry } from './expiry.ts';
 import { connectionsMaxOf } from './file-limit.ts';
+import { portsToBind } from './free-port.ts';
 import { HealthMonitor } from './health.ts';
 import { reclaimShard } from './lost-shard.ts';
 import { MemoryWatch } from './memory-watch.ts';
@@ -219,7 +220,7 @@ export class Control {
     this.scraper.watch(this.#targets(this.#snapshot));
     this.#releaseTimer = setInterval(() => this.#slots.releaseDrained(), releaseIntervalMs).unref();
     try {
-      this.#ports = await this.shards.start(config.listeners.map(({ address }) => address.port));
+      this.#ports = await this.shards.start(await portsToBind(config.listeners, this.shards.count));
     } catch (error) {
       if (!(error instanceof ShardError)) throw error;
       if (!this.#isDraining) throw new StartError(error.message);
