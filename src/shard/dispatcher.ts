@@ -1,6 +1,6 @@
 import { counterCell, metrics } from '../account/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
-import { BodyKind, type ResponseParser } from '../http/index.ts';
+import type { ResponseParser } from '../http/index.ts';
 import { allFull, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
 import { isStreamWhole, modelSplice, splicedBytes } from '../relay/index.ts';
 import { firstTarget, type Route } from '../route/index.ts';
@@ -67,16 +67,11 @@ export class Dispatcher implements UpstreamEvents {
       this.#retry(exchange, cause, true);
       return;
     }
-    const head = exchange.responseHead;
-    head.status = response.status;
-    head.contentLength =
-      response.bodyKind === BodyKind.length || response.bodyKind === BodyKind.none ? response.contentLength : -1;
-    for (let index = 0; index < response.headerCount; index++) {
-      head.append(response.headerNames[index]!, response.headerValues[index]!);
-    }
-    if (exchange.areRetriesSpent) head.set('x-should-retry', 'false');
+    exchange.responseHead.take(response);
+    if (exchange.areRetriesSpent) exchange.responseHead.set('x-should-retry', 'false');
     exchange.phase = Phase.streaming;
-    exchange.response.become(Half.head);
+    // An attempt that broke before the commit point may have had a head, too.
+    if (exchange.response.state === Half.idle) exchange.response.become(Half.head);
     exchange.responseDeadlineMs = nowMs + exchange.runtime!.config.timeouts.streamIdleMs;
     const isFine = this.#closer.guardFilters(exchange, (chain) => chain.onResponseHead(exchange));
     if (!isFine) return;
@@ -341,6 +336,7 @@ export class Dispatcher implements UpstreamEvents {
     this.#series.add(counterCell(this.#series, metrics.retries, [exchange.poolName, cause]), 1);
     exchange.retryCause = cause;
     this.#closer.releaseUpstream(exchange);
+    exchange.responseRelay.recycle();
     if (blamesEndpoint) exchange.tried.add(exchange.endpointIndex);
     if (exchange.poolAttempts > exchange.pool!.config.retries.attempts) {
       exchange.triedTargets |= 1 << exchange.targetIndex;

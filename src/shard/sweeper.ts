@@ -1,4 +1,4 @@
-import { Half, Phase } from '../exchange/index.ts';
+import { Phase } from '../exchange/index.ts';
 import { Fault } from '../shm/index.ts';
 import type { Closer } from './closer.ts';
 import type { Dispatcher } from './dispatcher.ts';
@@ -96,7 +96,7 @@ export class Sweeper {
       this.#closer.close(exchange, exchange.pendingCode);
     } else if (exchange.phase === Phase.connecting) {
       this.#dispatcher.onConnectLate(exchange);
-    } else if (exchange.response.state === Half.idle) {
+    } else if (exchange.phase !== Phase.streaming) {
       if (exchange.pool !== null) this.#health.noteFault(exchange, Fault.late, 'no response head');
       this.#closer.fail(exchange, 'first_byte_timeout', 'The upstream did not answer in time.');
     } else if (!exchange.responseRelay.isBlocked) {

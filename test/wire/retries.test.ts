@@ -261,3 +261,40 @@ test('retry: when no attempt is left, the error says not to try again; without a
     expect(/\r\nx-should-retry: false\r\n/.test(response.head.raw)).toBe(expected);
   }
 });
+
+// Seen under load: the second head met the half of the first, and the shard stopped.
+test('retry: when an attempt breaks between its head and its body, the client gets the next answer and nothing of the first', async () => {
+  const gateway = await two();
+  const client = await gateway.client();
+  client.send(chatRequest('{"model":"a"}'));
+  const first = await gateway.upstreams[0]!.accept();
+  await first.request();
+  first.send('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-first: 1\r\ntransfer-encoding: chunked\r\n\r\n');
+  await gateway.inPhase('streaming');
+  first.reset();
+  const second = await gateway.upstreams[1]!.accept();
+  await second.request();
+  second.send('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-second: 1\r\ncontent-length: 2\r\n\r\n{}');
+  const response = await client.response();
+  expect([response.status, response.text, response.isComplete]).toEqual([200, '{}', true]);
+  expect(response.head.raw).toMatch(/\r\nx-second: 1\r\n/);
+  expect(response.head.raw).not.toMatch(/x-first|event-stream/);
+  expect(response.head.raw.match(/content-type/g)).toHaveLength(1);
+});
+
+test('retry: when the attempt after a head that broke off stays silent, it is the first byte that was late', async () => {
+  const gateway = await rig({
+    yaml: `timeouts: { first_byte_ms: 100ms, stream_idle_ms: 60s }\n${pools('{ attempts: 2 }')}`,
+    upstreamCount: 2,
+  });
+  const client = await gateway.client();
+  client.send(chatRequest('{"model":"a"}'));
+  const first = await gateway.upstreams[0]!.accept();
+  await first.request();
+  first.send('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n');
+  await gateway.inPhase('streaming');
+  first.reset();
+  await (await gateway.upstreams[1]!.accept()).request();
+  const response = await client.response();
+  expect([response.status, codeOf(response.text)]).toEqual([504, 'first_byte_timeout']);
+});
