@@ -105,7 +105,8 @@ export class ResponseRelay {
       if (head.contentLength >= 0) this.tail.expectTotal(head.contentLength);
     }
     if (exchange.head.isHead || head.status === 204 || head.status === 304) this.#framing = Framing.bodyless;
-    else if (head.contentLength >= 0) this.#framing = Framing.length;
+    // Of an event stream a length says nothing about its end: chunked it can be told that it is not whole.
+    else if (head.contentLength >= 0 && !exchange.isEventStream) this.#framing = Framing.length;
     else this.#framing = Framing.chunked;
     this.#totalBytes = head.contentLength;
   }

@@ -123,3 +123,31 @@ for (const how of ['in order', 'by breaking off'] as const) {
     });
   });
 }
+
+// A length is no end of a stream: it would make half an answer look whole.
+test('stream end: when a stream of known length lacks its own end, the client is told and the connection cut', async () => {
+  const gateway = await rig();
+  const client = await gateway.client();
+  client.send(requestText('POST', '/v1/chat/completions', [], '{"model":"a","stream":true}'));
+  const peer = await gateway.upstream.accept();
+  await peer.request();
+  peer.send(`HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: ${delta.length}\r\n\r\n${delta}`);
+  const response = await client.response();
+  expect(response.text.startsWith(delta)).toBe(true);
+  expect(response.text).toContain('"code":"stream_truncated"');
+  expect(response.isComplete).toBe(false);
+  expect(await gateway.closeReason()).toBe('stream_truncated');
+});
+
+test('stream end: when a stream of known length is whole, it ends in order', async () => {
+  const gateway = await rig();
+  const client = await gateway.client();
+  client.send(requestText('POST', '/v1/chat/completions', [], '{"model":"a","stream":true}'));
+  const peer = await gateway.upstream.accept();
+  await peer.request();
+  const events = `${delta}${finish}data: [DONE]\n\n`;
+  peer.send(`HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: ${events.length}\r\n\r\n${events}`);
+  const response = await client.response();
+  expect([response.text, response.framing, response.isComplete]).toEqual([events, 'chunked', true]);
+  expect(await gateway.closeReason()).toBe('done');
+});
