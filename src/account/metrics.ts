@@ -256,6 +256,14 @@ const rows = {
     labels: ['shard'],
     help: 'Slabs of body memory held.',
   },
+  heapUsed: {
+    name: 'penstock_heap_used_bytes',
+    type: 'gauge',
+    unit: 'bytes',
+    source: 'series',
+    labels: ['shard'],
+    help: 'Used JavaScript heap of the accept thread, looked at once a second.',
+  },
   slabOverdrafts: {
     name: 'penstock_slab_overdrafts_total',
     type: 'counter',

@@ -1,3 +1,4 @@
+import { getHeapStatistics } from 'node:v8';
 import { pino } from 'pino';
 import { AccessLines, Accountant, counterCell, histogramCell, metrics } from '../account/index.ts';
 import { listenerTls } from '../config/certificates.ts'; // Not the index: with it every shard would load the schema.
@@ -36,6 +37,8 @@ import { WaitingRoom } from './waiting-room.ts';
 
 /** Slab memory unused for a while goes back to the system at this period. */
 const trimPeriodMs = 5000;
+/** The heap is looked at this often; it takes some microseconds. */
+const heapPeriodMs = 1000;
 
 /**
  * A drain ends when nothing was open for this long. A client between two requests on a kept-alive connection is told to
@@ -79,8 +82,10 @@ export class Shard {
   #timer: NodeJS.Timeout | null = null;
   readonly #slabsInUse: number;
   readonly #slabOverdrafts: number;
+  readonly #heapUsed: number;
   #lastSweepMs: number;
   #lastTrimMs: number;
+  #lastHeapMs = 0;
   #onDrained: (() => void) | null = null;
   #uncaughtCount = 0;
   #uncaughtSinceMs = 0;
@@ -185,6 +190,7 @@ export class Shard {
     this.#lag = histogramCell(series, metrics.eventLoopLag, [label]);
     this.#slabsInUse = counterCell(series, metrics.slabsInUse, [label]);
     this.#slabOverdrafts = counterCell(series, metrics.slabOverdrafts, [label]);
+    this.#heapUsed = counterCell(series, metrics.heapUsed, [label]);
     const connections = counterCell(series, metrics.shardConnections, [label]);
     const join = new JoinBuffer();
     const onThrow: OnThrow = (exchange, error) => this.#closer.contain(exchange, error);
@@ -341,6 +347,10 @@ export class Shard {
     for (const listener of this.#listeners) listener.sweep();
     this.#series.set(this.#slabsInUse, slabs.inUse);
     this.#series.set(this.#slabOverdrafts, slabs.overdraftCount);
+    if (nowMs - this.#lastHeapMs > heapPeriodMs) {
+      this.#lastHeapMs = nowMs;
+      this.#series.set(this.#heapUsed, getHeapStatistics().used_heap_size);
+    }
     if (nowMs - this.#lastTrimMs > trimPeriodMs) {
       this.#lastTrimMs = nowMs;
       slabs.trim();
