@@ -5,16 +5,17 @@ import { fileURLToPath } from 'node:url';
 
 /**
  * @param {string[]} argv
+ * @param {string} program
  * @returns {import('./types.d.ts').Environment}
  */
-export function environmentOf(argv) {
+export function environmentOf(argv, program = 'npm run loadtest --') {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
     kernel: release(),
     node: process.version,
     commit: commit(),
-    command: ['npm run loadtest --', ...argv].join(' '),
+    command: [program, ...argv].join(' '),
   };
 }
 

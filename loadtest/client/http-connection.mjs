@@ -75,9 +75,29 @@ export class HttpConnection {
     this.#socket.resume();
   }
 
+  /** More of a request whose first part was sent. @param {Buffer} bytes */
+  write(bytes) {
+    if (!this.#socket.destroyed) this.#socket.write(bytes);
+  }
+
+  /** Bytes of requests that the kernel has not taken. */
+  get unsentBytes() {
+    return this.#socket.writableLength;
+  }
+
   /** A response under way fails. */
   destroy() {
     this.#socket.destroy();
+  }
+
+  /** RST instead of FIN. */
+  reset() {
+    this.#socket.resetAndDestroy();
+  }
+
+  /** FIN, and goes on reading. */
+  finish() {
+    this.#socket.end();
   }
 
   /** @param {string} why */
