@@ -11,7 +11,8 @@ export function isStreamWhole(exchange: Exchange, tap: SseTap, promisesDone: boo
   switch (exchange.facts.api) {
     case Api.chatCompletions:
     case Api.completions:
-      return tap.doneSeen || (!promisesDone && tap.finishSeen);
+      // Half an event is dropped by whoever reads it, with the finish reason in it.
+      return tap.doneSeen || (!promisesDone && tap.finishSeen && tap.atEventBoundary);
     case Api.messages:
     case Api.responses:
       return tap.lastEventSeen;

@@ -68,7 +68,17 @@ ${yaml}`,
   }
 
   /** A page of the admin port. @param {string} path @returns {Promise<string>} */
-  ask(path) {
+  async ask(path) {
+    try {
+      return await this.#askOnce(path);
+    } catch {
+      // A kept connection that was idle for long may be closed just as it is used again.
+      return this.#askOnce(path);
+    }
+  }
+
+  /** @param {string} path @returns {Promise<string>} */
+  #askOnce(path) {
     return new Promise((resolve, reject) => {
       const request = get(
         { host: '127.0.0.1', port: this.#adminPort, path, agent: this.#agent, timeout: askTimeoutMs },

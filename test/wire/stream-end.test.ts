@@ -59,6 +59,8 @@ const cut: Record<string, readonly [path: string, events: readonly string[]]> = 
     '/v1/chat/completions',
     ['data: {"choices":[{"delta":{"content":"\\"finish_reason\\":\\"stop\\""},"finish_reason":null}]}\n\n'],
   ],
+  'a chat ends within the event of its finish reason': ['/v1/chat/completions', [delta, finish.slice(0, -5)]],
+  'a chat ends without the blank line behind its finish reason': ['/v1/chat/completions', [delta, finish.slice(0, -1)]],
   'a response ends without its last event': ['/v1/responses', ['event: response.created\ndata: {}\n\n']],
 };
 for (const [what, [path, events]] of Object.entries(cut)) {

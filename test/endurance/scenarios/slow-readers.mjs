@@ -163,7 +163,13 @@ pools: [{ name: main, engine: none, picker: least_load, keepalive_idle_ms: 2s, e
       heldKb <= heldKbMax,
       `${heldKb.toFixed(1)} KB`,
     );
+    const falselyWhole = able.filter((reader) => reader.client.ended === '' && !reader.isWhole);
     checks.promise(
+      'those who read on and are told that their answer is whole, though it is not: 0',
+      falselyWhole.length === 0,
+      falselyWhole.length,
+    );
+    checks.target(
       'those who read on get every byte',
       whole.length === able.length && able.length > 0,
       `${whole.length} of ${able.length}`,
