@@ -30,7 +30,7 @@ export function renderSummary(results) {
     '',
     'What `npm run soak` saw of the real program: one gateway process with two shards, scripted engines and clients in other processes of the',
     'same machine. A *promise* that is broken fails the run; a *target* that is missed is reported. Single runs; the clients and engines',
-    'took their share of the same cores.',
+    'took their share of the same cores, and so did whatever else ran on the machine: how long the gateway waited for a processor is said with its delays.',
     '',
     '| Scenario | Promises kept | Targets met | Command | Took |',
     '| --- | --- | --- | --- | --- |',
