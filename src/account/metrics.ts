@@ -1,5 +1,6 @@
 import { fail } from '../core/assert.ts';
 import type { SeriesWriter } from '../shm/series.ts';
+import type { MetricRow } from './metric-row.ts';
 
 /**
  * The one table of metrics. Writers take the id and the label order from it, the exposition takes all of it. A row's id
@@ -12,18 +13,7 @@ import type { SeriesWriter } from '../shm/series.ts';
  * `source` says who supplies the values: `series` are cells and histograms of shm, written as things happen; `scrape`
  * values are computed by control for each scrape from what is kept elsewhere (fleet table, budget, process).
  */
-export type MetricUnit = 'count' | 'ratio' | 'micros' | 'bytes';
-
-export interface MetricRow {
-  readonly name: string;
-  readonly type: 'counter' | 'gauge' | 'histogram';
-  readonly unit: MetricUnit;
-  readonly source: 'series' | 'scrape';
-  readonly labels: readonly string[];
-  readonly help: string;
-  /** Of a histogram: also exposed as gauges, see exposition.ts. */
-  readonly quantiles?: readonly number[];
-}
+export type { MetricRow, MetricUnit } from './metric-row.ts';
 
 const quantiles = [0.5, 0.9, 0.99, 0.999] as const;
 
