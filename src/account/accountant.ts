@@ -1,7 +1,8 @@
 import { type CloseCode, closeReasons, type Exchange, priorityNames } from '../exchange/index.ts';
 import type { SseTap, TokenUsage } from '../http/index.ts';
 import type { SeriesWriter } from '../shm/index.ts';
-import { counterCell, histogramCell, metrics } from './metrics.ts';
+import { counterCell, histogramCell } from './metric-cells.ts';
+import { metrics } from './metrics.ts';
 
 /** Series of one (model, pool), looked up by their labels once. Those an exchange of it does not need do not exist. */
 interface Flow {

@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { bucketCount, bucketIndex, createSharedMemory, SeriesReader, SeriesWriter } from '../shm/index.ts';
 import { hgrm, renderExposition, summarise } from './exposition.ts';
 import type { HistogramSample } from './exposition.ts';
-import { histogramCell, metrics } from './metrics.ts';
+import { histogramCell } from './metric-cells.ts';
+import { metrics } from './metrics.ts';
 
 function sampleOf(metricId: number, labels: readonly string[], values: readonly number[]): HistogramSample {
   const counts = new Float64Array(bucketCount);

@@ -6,4 +6,5 @@
  */
 export { AccessLines } from './access-log.ts';
 export { Accountant, estimatePromptTokens } from './accountant.ts';
-export { counterCell, histogramCell, metricById, metricList, metrics } from './metrics.ts';
+export { counterCell, histogramCell } from './metric-cells.ts';
+export { metricById, metricList, metrics } from './metrics.ts';

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { createSharedMemory, metricCountMax, SeriesReader, SeriesWriter } from '../shm/index.ts';
-import { counterCell, histogramCell, metricById, metricList, metrics } from './metrics.ts';
+import { counterCell, histogramCell } from './metric-cells.ts';
+import { metricById, metricList, metrics } from './metrics.ts';
 
 // CONTRACT section 5: names and labels dashboards rely on.
 const promised: Readonly<Record<string, readonly string[]>> = {

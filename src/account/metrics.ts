@@ -1,5 +1,4 @@
 import { fail } from '../core/assert.ts';
-import type { SeriesWriter } from '../shm/series.ts';
 import type { MetricRow } from './metric-row.ts';
 
 /**
@@ -382,25 +381,4 @@ export const metricList: readonly (MetricRow & { readonly id: number })[] = Obje
 
 export function metricById(id: number): MetricRow & { readonly id: number } {
   return metricList[id] ?? fail('no such metric', id);
-}
-
-/** One label value for each label key of the row, in its order. */
-type LabelValues<Keys extends readonly string[]> = { readonly [Key in keyof Keys]: string };
-
-/** Cold: the cell of a counter or gauge in this thread's region; keep it. */
-export function counterCell<Row extends Metrics[keyof Metrics]>(
-  writer: SeriesWriter,
-  metric: Row & { readonly type: 'counter' | 'gauge'; readonly source: 'series' },
-  labels: LabelValues<Row['labels']>,
-): number {
-  return writer.counter(metric.id, labels);
-}
-
-/** Cold: the histogram in this thread's region; keep it. */
-export function histogramCell<Row extends Metrics[keyof Metrics]>(
-  writer: SeriesWriter,
-  metric: Row & { readonly type: 'histogram' },
-  labels: LabelValues<Row['labels']>,
-): number {
-  return writer.histogram(metric.id, labels);
 }

@@ -220,7 +220,9 @@ export class Control {
     this.scraper.watch(this.#targets(this.#snapshot));
     this.#releaseTimer = setInterval(() => this.#slots.releaseDrained(), releaseIntervalMs).unref();
     try {
-      this.#ports = await this.shards.start(await portsToBind(config.listeners, this.shards.count));
+      const { listeners } = config;
+      const isFree = listeners.some(({ address }) => address.port === 0);
+      this.#ports = await this.shards.start(() => portsToBind(listeners, this.shards.count), isFree);
     } catch (error) {
       if (!(error instanceof ShardError)) throw error;
       if (!this.#isDraining) throw new StartError(error.message);

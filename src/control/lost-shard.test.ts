@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { counterCell, metrics } from '../account/metrics.ts';
+import { counterCell } from '../account/metric-cells.ts';
+import { metrics } from '../account/metrics.ts';
 import {
   createSharedMemory,
   Fault,

@@ -85,18 +85,18 @@ export class ShardSet {
   }
 
   /**
-   * All load side by side. Shard 0 binds first: a port 0 becomes a number, and a port that is taken or a build that does
-   * not load is known before the others bind. The port the kernel chose for it may be lent to an outgoing connection of
-   * somebody before they bind it too; then all choose again. Rejects with ShardError; threads that did start are then
-   * still to be stopped.
+   * All load side by side. Shard 0 binds first, so a port that is taken or a build that does not load is known before the
+   * others bind. A port that was free when it was chosen (`isFree`) may be lent to an outgoing connection of somebody
+   * before all have it; then `choosePorts` is asked again. Rejects with ShardError; threads that did start are then still
+   * to be stopped.
    */
-  async start(ports: ListenPorts): Promise<ListenPorts> {
+  async start(choosePorts: () => Promise<ListenPorts>, isFree: boolean): Promise<ListenPorts> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#bind(ports);
+        await this.#bind(await choosePorts());
         break;
       } catch (error) {
-        const isUnlucky = error instanceof ShardError && error.isBind && ports.includes(0);
+        const isUnlucky = error instanceof ShardError && error.isBind && isFree;
         if (!isUnlucky || attempt === bindAttemptsMax || this.#isEnding) throw error;
         this.#options.log.info({ reason: error.message, attempt }, 'a free port was taken meanwhile, choosing another');
         await this.#endThreads();
