@@ -1,7 +1,8 @@
 import type { FaultRow, MissingRow } from './row.ts';
 import { clientRows } from './rows/client.ts';
+import { endpointRows } from './rows/endpoint.ts';
 
-export const rows: readonly FaultRow[] = [...clientRows];
+export const rows: readonly FaultRow[] = [...clientRows, ...endpointRows];
 
 /** Faults of what the product does not have: listed, never passed. */
 export const missingRows: readonly MissingRow[] = [
