@@ -37,7 +37,7 @@ export interface AccessRecord {
 
 export interface StatusPage {
   readonly config_version: number;
-  readonly shards: readonly { readonly phase: string; readonly restarts?: number }[];
+  readonly shards: readonly { readonly state: string }[];
   readonly pools: readonly {
     readonly name: string;
     readonly endpoints: readonly { readonly url: string; readonly state: string; readonly inflight: number }[];

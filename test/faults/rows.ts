@@ -1,8 +1,9 @@
 import type { FaultRow, MissingRow } from './row.ts';
 import { clientRows } from './rows/client.ts';
 import { endpointRows } from './rows/endpoint.ts';
+import { gatewayRows } from './rows/gateway.ts';
 
-export const rows: readonly FaultRow[] = [...clientRows, ...endpointRows];
+export const rows: readonly FaultRow[] = [...clientRows, ...gatewayRows, ...endpointRows];
 
 /** Faults of what the product does not have: listed, never passed. */
 export const missingRows: readonly MissingRow[] = [

@@ -6,30 +6,19 @@ import { begin, chunkOf, type Engine, refuse, silence, speak, streamHead, tokenE
 import type { FaultRow } from '../row.ts';
 import { Simulated } from '../simulated.ts';
 import type { Stage } from '../stage.ts';
+import { isServed, tally } from '../tally.ts';
 
 const noRetries = 'retries: { attempts: 0 }';
 
-function isServed({ status, isWhole }: Asked): boolean {
-  return status === 200 && isWhole;
-}
-
-/** `3 x 502 connect_failed, 1 x cut stream_truncated`. */
-export function tally(asked: readonly Asked[]): string {
-  const counts = new Map<string, number>();
-  for (const each of asked) {
-    const what = isServed(each)
-      ? 'served'
-      : each.failure !== ''
-        ? each.failure
-        : `${each.status === 200 ? 'cut' : each.status} ${each.code}`.trim();
-    counts.set(what, (counts.get(what) ?? 0) + 1);
-  }
-  return [...counts].map(([what, count]) => `${count} x ${what}`).join(', ');
-}
-
 function shareOf(engine: Engine, sinceMs: number, all: readonly Engine[]): number {
   const count = (of: Engine): number => of.executions.filter(({ atMs }) => atMs >= sinceMs).length;
-  return count(engine) / Math.max(1, all.reduce((sum, each) => sum + count(each), 0));
+  return (
+    count(engine) /
+    Math.max(
+      1,
+      all.reduce((sum, each) => sum + count(each), 0),
+    )
+  );
 }
 
 async function untilEjected(stage: Stage, engine: Engine, boundMs: number): Promise<number> {
@@ -116,7 +105,11 @@ export const endpointRows: readonly FaultRow[] = [
     async run(stage) {
       const hole = await blackHole();
       stage.after(() => hole.close());
-      await stage.start({ endpoints: [`{ url: "${hole.url}" }`], timeouts: 'connect_ms: 500ms', pool: 'retries: { budget_percent: 100 }' });
+      await stage.start({
+        endpoints: [`{ url: "${hole.url}" }`],
+        timeouts: 'connect_ms: 500ms',
+        pool: 'retries: { budget_percent: 100 }',
+      });
       const asked = await stage.clients.load(20, 500);
       const slowestMs = Math.max(...asked.map(({ startMs, endMs }) => endMs - startMs));
       stage.promise(asked.every(isServed), tally(asked));
@@ -168,9 +161,18 @@ export const endpointRows: readonly FaultRow[] = [
           turn.peer.reset();
         };
       }, true);
-      stage.promise(before.every(({ status, code }) => status === 502 && code === 'upstream_reset'), tally(before));
-      stage.promise(within.every(({ status }) => status === 502), tally(within));
-      stage.promise(after.every(({ code, isWhole }) => code === 'stream_truncated' && !isWhole), tally(after));
+      stage.promise(
+        before.every(({ status, code }) => status === 502 && code === 'upstream_reset'),
+        tally(before),
+      );
+      stage.promise(
+        within.every(({ status }) => status === 502),
+        tally(within),
+      );
+      stage.promise(
+        after.every(({ code, isWhole }) => code === 'stream_truncated' && !isWhole),
+        tally(after),
+      );
       stage.note(`before ${tally(before)}; within ${tally(within)}; after ${tally(after)}`);
     },
   },
@@ -194,7 +196,10 @@ export const endpointRows: readonly FaultRow[] = [
         asked.every(({ code, isWhole }) => code === 'stream_truncated' && !isWhole),
         tally(asked),
       );
-      stage.promise(asked.every(({ text }) => !text.includes('[DONE]')), 'a cut stream has [DONE]');
+      stage.promise(
+        asked.every(({ text }) => !text.includes('[DONE]')),
+        'a cut stream has [DONE]',
+      );
       stage.note(tally(asked));
     },
   },
@@ -212,7 +217,8 @@ export const endpointRows: readonly FaultRow[] = [
       const asked = await stage.clients.load(20, 600, { isStream: true, tokens: 9 });
       const stalled = asked.filter((each) => !isServed(each));
       stage.promise(
-        stalled.length > 0 && stalled.every(({ code, endMs, startMs }) => code === 'stream_truncated' && endMs - startMs < 1200),
+        stalled.length > 0 &&
+          stalled.every(({ code, endMs, startMs }) => code === 'stream_truncated' && endMs - startMs < 1200),
         tally(asked),
       );
       await untilEjected(stage, bad, 1000);
@@ -304,7 +310,11 @@ export const endpointRows: readonly FaultRow[] = [
         ['s0', 's1', 's2'].map((name) => Simulated.start(name, ['--model', 'm', '--speed', '2'])),
       );
       for (const sim of sims) stage.after(() => sim.stop());
-      await stage.start({ engines: 0, endpoints: sims.map(({ url }) => `{ url: "${url}" }`), pool: 'picker: least_load' });
+      await stage.start({
+        engines: 0,
+        endpoints: sims.map(({ url }) => `{ url: "${url}" }`),
+        pool: 'picker: least_load',
+      });
       await stage.clients.load(20, 1000, { isStream: true, tokens: 24 });
       await sims[0]!.setFaults({ slow_factor: { rate: 1, factor: 10 } });
       const slowMs = performance.now();
@@ -389,7 +399,10 @@ export const endpointRows: readonly FaultRow[] = [
       };
       const asked: Asked[] = [];
       for (let count = 0; count < 200; count++) asked.push(await stage.clients.ask());
-      stage.promise(asked.every((each) => isServed(each) || each.status === 502), tally(asked));
+      stage.promise(
+        asked.every((each) => isServed(each) || each.status === 502),
+        tally(asked),
+      );
       stage.note(`${tally(asked)}; ${stage.engine.executions.length} executions, none twice`);
     },
   },
@@ -452,7 +465,10 @@ export const endpointRows: readonly FaultRow[] = [
           asked.push(...(await Promise.all(Array.from({ length: 10 }, () => stage.clients.ask()))));
           peakMB = Math.max(peakMB, stage.gateway.rssMB());
         }
-        stage.promise(asked.every(({ status, isWhole }) => status === 502 || !isWhole), `${what}: ${tally(asked)}`);
+        stage.promise(
+          asked.every(({ status, isWhole }) => status === 502 || !isWhole),
+          `${what}: ${tally(asked)}`,
+        );
         told.push(`${what} ${tally(asked)}`);
       }
       stage.promise(peakMB - before < 100, `memory grew by ${Math.round(peakMB - before)} MB`);
@@ -497,7 +513,10 @@ export const endpointRows: readonly FaultRow[] = [
       const [first = 0, ...later] = limited.executions.map(({ atMs }) => atMs);
       const pauses = later.map((atMs, index) => atMs - [first, ...later][index]!).filter((ms) => ms > 300);
       const early = pauses.filter((ms) => ms < 1950);
-      stage.promise(pauses.length > 0 && early.length === 0, `asked again after ${pauses.map(Math.round).join(', ')} ms`);
+      stage.promise(
+        pauses.length > 0 && early.length === 0,
+        `asked again after ${pauses.map(Math.round).join(', ')} ms`,
+      );
       const share = shareOf(limited, first, stage.engines);
       stage.note(
         `${tally(asked)}; asked again after ${pauses.map((ms) => (ms / 1000).toFixed(2)).join(', ')} s; it got ${Math.round(share * 100)} % of the requests`,
