@@ -138,6 +138,30 @@ test('worker: when the pool is closed with jobs under way, they answer null', as
   give();
 });
 
+// FAULTS F13. The error of a thread is its own: uncaught in the caller, it would end the shard with all its connections.
+test('worker: when a thread dies between two jobs, the caller goes on and the next job has a new thread', async () => {
+  const script = join(folder, 'dies-once.mjs');
+  const marker = join(folder, 'has-died');
+  writeFileSync(
+    script,
+    `import { existsSync, writeFileSync } from 'node:fs';
+export function checkJson() {
+  if (!existsSync(${JSON.stringify(marker)})) setTimeout(() => {
+    writeFileSync(${JSON.stringify(marker)}, '');
+    throw new Error('idle');
+  });
+  return { ok: true, problem: null, position: -1 };
+}`,
+  );
+  const pool = poolOf({ threadFile: pathToFileURL(script) });
+  const { pieces, range, give } = shared(Buffer.from('{}'));
+  expect(await pool.checkJson(pieces, range)).toMatchObject({ ok: true });
+  await expect.poll(() => pool.lostIdleCount).toBe(1);
+  expect(await pool.checkJson(pieces, range)).toMatchObject({ ok: true });
+  expect(pool).toMatchObject({ openCount: 0, failedCount: 0, lostIdleCount: 1 });
+  give();
+});
+
 // Work that blocked the loop would do so in every round; another process that takes the CPU does not.
 test('worker: when 3 MB are counted, the event loop of the caller is never held for 5 ms', async () => {
   const pool = poolOf();

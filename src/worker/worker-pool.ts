@@ -46,6 +46,7 @@ export class WorkerPool {
   #openCount = 0;
   #refusedCount = 0;
   #failedCount = 0;
+  #lostIdleCount = 0;
   #isClosed = false;
 
   constructor(options: WorkerPoolOptions) {
@@ -67,6 +68,11 @@ export class WorkerPool {
   /** Jobs whose thread was lost. */
   get failedCount(): number {
     return this.#failedCount;
+  }
+
+  /** Threads lost while they had no job. */
+  get lostIdleCount(): number {
+    return this.#lostIdleCount;
   }
 
   /** Threads alive. */
@@ -126,9 +132,11 @@ export class WorkerPool {
       atomics: 'disabled',
       recordTiming: false,
     });
-    // A thread that cannot even load (no memory, no descriptor left) has no job to fail; unheard, the event would end the shard.
-    // What waits for a thread answers null, and the next job starts anew.
+    // A thread that dies between two jobs, or cannot even load (no memory, no descriptor left), has no job to fail; unheard,
+    // the event would end the shard. Without any thread left what waits for one answers null, and the next job starts anew.
     piscina.on('error', () => {
+      this.#lostIdleCount++;
+      if (piscina.threads.length > 0) return;
       if (this.#piscina === piscina) this.#piscina = null;
       void piscina.destroy();
     });
