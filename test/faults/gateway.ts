@@ -21,6 +21,8 @@ export interface GatewayOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Of stdout: `read` keeps it, `unread` leaves it in the pipe, anything else is a file it is written to. */
   readonly stdout?: string;
+  /** The `tls` section of a second listener, as YAML flow. */
+  readonly tls?: string;
   /** A second process takes the place of this one: same file, same ports. */
   readonly over?: Gateway;
 }
@@ -50,10 +52,19 @@ const stopBoundMs = 8000;
 /** What the process prints is kept for the checks; a flood beyond this is cut at the front. */
 const outputBytesMax = 64 * 1024 * 1024;
 
+type Ports = readonly [port: number, adminPort: number, tlsPort: number];
+
+async function portsOf({ over }: GatewayOptions): Promise<Ports> {
+  if (over !== undefined) return [over.port, over.adminPort, over.tlsPort];
+  return [await freePort(), await freePort(), await freePort()];
+}
+
 export class Gateway {
   readonly folder: string;
   readonly port: number;
   readonly adminPort: number;
+  /** Of the second listener, where there is one. */
+  readonly tlsPort: number;
   readonly configPath: string;
   readonly process: ChildProcess;
   readonly exited: Promise<number | null>;
@@ -63,9 +74,9 @@ export class Gateway {
   pid = 0;
 
   static start(options: GatewayOptions): Promise<Gateway> {
+    const { over } = options;
     return untilBound(async () => {
-      const { over } = options;
-      const gateway = new Gateway(options, over?.port ?? (await freePort()), over?.adminPort ?? (await freePort()));
+      const gateway = new Gateway(options, await portsOf(options));
       await gateway.#untilReady(over?.pid ?? 0);
       return gateway;
     });
@@ -73,17 +84,17 @@ export class Gateway {
 
   /** Starts it and does not wait: it is expected to fail. */
   static async attempt(options: GatewayOptions): Promise<Gateway> {
-    const { over } = options;
-    return new Gateway(options, over?.port ?? (await freePort()), over?.adminPort ?? (await freePort()));
+    return new Gateway(options, await portsOf(options));
   }
 
-  private constructor(options: GatewayOptions, port: number, adminPort: number) {
+  private constructor(options: GatewayOptions, [port, adminPort, tlsPort]: Ports) {
     const { over, wrapper = [], nodeFlags = [], stdout = 'read' } = options;
     this.port = port;
     this.adminPort = adminPort;
+    this.tlsPort = tlsPort;
     this.folder = over?.folder ?? mkdtempSync(join(tmpdir(), 'penstock-faults-'));
     this.configPath = over?.configPath ?? join(this.folder, 'gateway.yaml');
-    if (over === undefined) this.configure(options.yaml, options.listener);
+    if (over === undefined) this.configure(options.yaml, options.listener, options.tls);
     const isPiped = stdout === 'read' || stdout === 'unread';
     this.#stdoutPath = isPiped ? null : stdout;
     const [command, ...args] = [...wrapper, process.execPath, ...nodeFlags, cli, 'run', '-c', this.configPath];
@@ -104,9 +115,10 @@ export class Gateway {
   }
 
   /** The file as it is written; `listener`: see GatewayOptions. */
-  configure(yaml: string, listener = ''): void {
+  configure(yaml: string, listener = '', tls = ''): void {
     const extra = listener === '' ? '' : `, ${listener}`;
-    const text = `listeners: [{ name: public, address: "127.0.0.1:${this.port}"${extra} }]
+    const second = tls === '' ? '' : `, { name: secure, address: "127.0.0.1:${this.tlsPort}", tls: ${tls}${extra} }`;
+    const text = `listeners: [{ name: public, address: "127.0.0.1:${this.port}"${extra} }${second}]
 admin: { address: "127.0.0.1:${this.adminPort}" }
 ${yaml}`;
     writeFileSync(this.configPath, text);

@@ -1,5 +1,8 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -18,6 +21,8 @@ export interface Plan extends Omit<Partial<GatewayOptions>, 'yaml'> {
   /** Targets of model `m`, and the further pools they need, as YAML flow. */
   readonly targets?: string;
   readonly pools?: readonly string[];
+  /** Further models, as lines of the list. */
+  readonly models?: string;
   /** Further filters, behind request_id and access_log. */
   readonly filters?: readonly string[];
   readonly timeouts?: string;
@@ -98,6 +103,20 @@ export class Stage {
     this.#after.push(action);
   }
 
+  /** A folder that goes with the row. */
+  folder(): string {
+    const path = mkdtempSync(join(tmpdir(), 'penstock-faults-row-'));
+    this.after(() => rmSync(path, { recursive: true, force: true }));
+    return path;
+  }
+
+  /** An engine beside those of the plan. */
+  async engineOf(name: string): Promise<Engine> {
+    const engine = await Engine.start(name);
+    this.engines.push(engine);
+    return engine;
+  }
+
   /** Starts engines, gateway and the traffic beside, and lets that run for a moment. */
   async start(plan: Plan = {}): Promise<Gateway> {
     this.#plan = plan;
@@ -115,12 +134,13 @@ export class Stage {
   /** Writes another file for the running gateway; `plan` replaces keys of the first one. */
   configure(plan: Plan): void {
     const whole = { ...this.#plan, ...plan };
-    this.gateway.configure(this.yaml(whole), this.#listener(whole));
+    this.gateway.configure(this.yaml(whole), this.#listener(whole), whole.tls);
   }
 
   yaml(plan: Plan): string {
-    const { pool = '', endpoints = [], targets, pools = [], filters = [], timeouts, top = '', shards = 1 } = plan;
-    const own = [...this.engines.map(({ url }) => `{ url: "${url}" }`), ...endpoints].join(', ');
+    const { pool = '', endpoints = [], targets, pools = [], filters = [], timeouts, top = '', shards = 1, models = '' } = plan;
+    const known = plan.engines === 0 ? [] : this.engines.map(({ url }) => `{ url: "${url}" }`);
+    const own = [...known, ...endpoints].join(', ');
     const usual = { engine: 'none', picker: 'round_robin' };
     const keys = Object.entries(usual).filter(([key]) => !new RegExp(`\\b${key}:`).test(pool));
     const flow = [...keys.map(([key, value]) => `${key}: ${value}`), ...(pool === '' ? [] : [pool])].join(', ');
@@ -129,7 +149,7 @@ timeouts: { drain_ms: 1s${timeouts === undefined ? '' : `, ${timeouts}`} }
 models:
   - { name: calm, targets: [{ pool: calm }] }
   - { name: m, targets: ${targets ?? '[{ pool: m }]'} }
-pools:
+${models}pools:
   - { name: calm, engine: none, picker: round_robin, endpoints: [{ url: "${this.#calmEngineUrl}" }] }
   - { name: m, ${flow}, endpoints: [${own}] }
 ${pools.map((each) => `  - ${each}\n`).join('')}filter_chains:
