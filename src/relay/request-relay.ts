@@ -100,6 +100,8 @@ export class RequestRelay {
     this.#body = null;
     this.#splice = null;
     this.#isFinished = false;
+    // The next attempt may be asked what it has sent before it begins: nothing. Slabs go back by this number.
+    this.#slabIndex = 0;
   }
 
   /** Most requests: everything is here and small. One write of one piece, instead of a writev of a string and slabs. */

@@ -5,7 +5,13 @@ import { endpointRows } from './rows/endpoint.ts';
 import { exhaustionRows } from './rows/exhaustion.ts';
 import { gatewayRows } from './rows/gateway.ts';
 
-export const rows: readonly FaultRow[] = [...clientRows, ...gatewayRows, ...endpointRows, ...configRows, ...exhaustionRows];
+export const rows: readonly FaultRow[] = [
+  ...clientRows,
+  ...gatewayRows,
+  ...endpointRows,
+  ...configRows,
+  ...exhaustionRows,
+];
 
 /** Faults of what the product does not have: listed, never passed. */
 export const missingRows: readonly MissingRow[] = [

@@ -138,7 +138,17 @@ export class Stage {
   }
 
   yaml(plan: Plan): string {
-    const { pool = '', endpoints = [], targets, pools = [], filters = [], timeouts, top = '', shards = 1, models = '' } = plan;
+    const {
+      pool = '',
+      endpoints = [],
+      targets,
+      pools = [],
+      filters = [],
+      timeouts,
+      top = '',
+      shards = 1,
+      models = '',
+    } = plan;
     const known = plan.engines === 0 ? [] : this.engines.map(({ url }) => `{ url: "${url}" }`);
     const own = [...known, ...endpoints].join(', ');
     const usual = { engine: 'none', picker: 'round_robin' };
@@ -247,7 +257,7 @@ ${top}
     const defects = gateway
       .logged(/"level":60|[Uu]ncaught|[Uu]nhandled|shard died|shard ended unasked|process died/)
       .filter((line) => this.expectedLog?.test(line) !== true);
-    this.promise(defects.length === 0, `the log has ${defects[0]?.slice(0, 300)}`);
+    this.promise(defects.length === 0, `the log has ${defects[0]?.slice(0, 2000)}`);
     return calm;
   }
 

@@ -113,7 +113,10 @@ export const configRows: readonly FaultRow[] = [
         const { status } = await stage.gateway.post('/reload');
         if (status === 200) accepted.push(cut);
       }
-      stage.promise(accepted.length === 0, `cut off behind ${accepted.join(', ')} of ${good.length} bytes it was accepted`);
+      stage.promise(
+        accepted.length === 0,
+        `cut off behind ${accepted.join(', ')} of ${good.length} bytes it was accepted`,
+      );
       const asked = await stage.clients.load(20, 500);
       stage.promise(asked.every(isServed), tally(asked));
       writeFileSync(stage.gateway.configPath, good);
@@ -166,7 +169,9 @@ export const configRows: readonly FaultRow[] = [
       const reload = await stage.gateway.post('/reload');
       stage.promise(reload.status === 200, `reload of the new one: ${reload.status}`);
       await stage.until(async () => (await nameShown(tlsPort)) === 'second', 'the new certificate is shown', 2000);
-      stage.note(`garbage: reload ${refused.status}, ${meanwhile} is shown; then reload ${reload.status}, ${await nameShown(tlsPort)} is shown`);
+      stage.note(
+        `garbage: reload ${refused.status}, ${meanwhile} is shown; then reload ${reload.status}, ${await nameShown(tlsPort)} is shown`,
+      );
     },
   },
 ];

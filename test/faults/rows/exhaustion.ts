@@ -48,7 +48,18 @@ async function adminMs(stage: Stage): Promise<number> {
 /** Makes system calls of the running gateway fail until the function returned is called. */
 async function inject(stage: Stage, rule: string): Promise<() => Promise<void>> {
   const call = rule.split(':')[0]!;
-  const args = ['-f', '-q', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${rule}`, '-p', String(stage.gateway.pid)];
+  const args = [
+    '-f',
+    '-q',
+    '-o',
+    '/dev/null',
+    '-e',
+    `trace=${call}`,
+    '-e',
+    `inject=${rule}`,
+    '-p',
+    String(stage.gateway.pid),
+  ];
   const tracer = spawn('strace', args, { stdio: 'ignore' });
   const exited = once(tracer, 'exit');
   await stage.until(
@@ -120,7 +131,9 @@ export const exhaustionRows: readonly FaultRow[] = [
       stage.promise(worstAdminMs < 1000, `the admin port answers after ${worstAdminMs} ms`);
       stage.promise(during.every(isServed), `on connections it has: ${tally(during)}`);
       stage.promise(later.every(isServed), `afterwards: ${tally(later)}`);
-      stage.note(`${cpu.toFixed(2)} of a core with traffic beside; admin within ${Math.round(worstAdminMs)} ms; connections it has: ${tally(during)}; afterwards ${tally(later)}`);
+      stage.note(
+        `${cpu.toFixed(2)} of a core with traffic beside; admin within ${Math.round(worstAdminMs)} ms; connections it has: ${tally(during)}; afterwards ${tally(later)}`,
+      );
     },
   },
   {
@@ -133,10 +146,15 @@ export const exhaustionRows: readonly FaultRow[] = [
       const asked = await Promise.all(Array.from({ length: 220 }, () => stage.clients.ask()));
       const slowestMs = Math.max(...asked.map(({ startMs, endMs }) => endMs - startMs));
       for (const each of asked) each.mayBeLost ||= each.status === 0;
-      const hung = asked.filter(({ status, failure }) => status === 0 && failure !== 'ended' && failure !== 'ECONNRESET');
+      const hung = asked.filter(
+        ({ status, failure }) => status === 0 && failure !== 'ended' && failure !== 'ECONNRESET',
+      );
       stage.promise(hung.length === 0, tally(asked));
       const refused = asked.filter(({ status }) => status !== 0 && status !== 200);
-      stage.promise(refused.every(({ status }) => status === 503), tally(refused));
+      stage.promise(
+        refused.every(({ status }) => status === 503),
+        tally(refused),
+      );
       stage.promise(slowestMs < 6000, `the slowest took ${Math.round(slowestMs)} ms`);
       stage.engine.behave = speak();
       const later = await stage.clients.load(20, 500);
@@ -196,7 +214,10 @@ export const exhaustionRows: readonly FaultRow[] = [
       await stage.start({ nodeFlags: ['--max-old-space-size=128'], top: 'limits: { buffered_bytes_max: 128MiB }' });
       stage.engine.behave = speak(1000);
       const asked = await Promise.all(Array.from({ length: 80 }, () => stage.clients.ask({ promptBytes: 3_000_000 })));
-      stage.promise(asked.every((each) => isServed(each) || each.status === 503), tally(asked));
+      stage.promise(
+        asked.every((each) => isServed(each) || each.status === 503),
+        tally(asked),
+      );
       stage.note(tally(asked));
     },
   },
@@ -221,7 +242,10 @@ export const exhaustionRows: readonly FaultRow[] = [
       stage.engine.behave = speak(1000);
       const asked = await Promise.all(Array.from({ length: 150 }, () => stage.clients.ask({ promptBytes: 3_000_000 })));
       for (const each of asked) each.mayBeLost ||= each.status === 0;
-      stage.promise(asked.every((each) => isServed(each) || each.status === 503 || each.status === 429), tally(asked));
+      stage.promise(
+        asked.every((each) => isServed(each) || each.status === 503 || each.status === 429),
+        tally(asked),
+      );
       stage.note(tally(asked));
     },
   },
@@ -233,11 +257,15 @@ export const exhaustionRows: readonly FaultRow[] = [
       await stage.sysctl('net.ipv4.ip_local_port_range', '40000 40099');
       await stage.start({ pool: 'retries: { attempts: 0 }' });
       stage.engine.behave = speak(1500);
-      const ask = (number: number): Promise<Asked> => stage.clients.ask({ localAddress: `127.0.1.${1 + (number % 200)}` });
+      const ask = (number: number): Promise<Asked> =>
+        stage.clients.ask({ localAddress: `127.0.1.${1 + (number % 200)}` });
       const asked = await Promise.all(Array.from({ length: 150 }, (_, number) => ask(number)));
       const refused = asked.filter((each) => !isServed(each));
       const slowestMs = Math.max(...refused.map(({ startMs, endMs }) => endMs - startMs), 0);
-      stage.promise(refused.every(({ status }) => status === 503), `for want of a port: ${tally(refused)}`);
+      stage.promise(
+        refused.every(({ status }) => status === 503),
+        `for want of a port: ${tally(refused)}`,
+      );
       stage.promise(slowestMs < 1000, `they were refused after ${Math.round(slowestMs)} ms`);
       stage.engine.behave = speak();
       const later = await Promise.all(Array.from({ length: 20 }, (_, number) => ask(number)));
@@ -257,9 +285,14 @@ export const exhaustionRows: readonly FaultRow[] = [
       const worstAdminMs = await adminMs(stage);
       const asked = await load;
       const slowestMs = Math.max(...asked.map(({ startMs, endMs }) => endMs - startMs));
-      stage.promise(asked.every((each) => isServed(each) || each.status === 429 || each.status === 503), tally(asked));
+      stage.promise(
+        asked.every((each) => isServed(each) || each.status === 429 || each.status === 503),
+        tally(asked),
+      );
       stage.promise(worstAdminMs < 1000, `the admin port answers after ${Math.round(worstAdminMs)} ms`);
-      stage.note(`${tally(asked)}, the slowest in ${Math.round(slowestMs)} ms; admin within ${Math.round(worstAdminMs)} ms`);
+      stage.note(
+        `${tally(asked)}, the slowest in ${Math.round(slowestMs)} ms; admin within ${Math.round(worstAdminMs)} ms`,
+      );
     },
   },
   {
@@ -319,8 +352,13 @@ export const exhaustionRows: readonly FaultRow[] = [
       const slowestMs = Math.max(...asked.map(({ startMs, endMs }) => endMs - startMs));
       stage.promise(asked.every(isServed), tally(asked));
       stage.promise(slowestMs < 500, `the slowest took ${Math.round(slowestMs)} ms`);
-      stage.promise(lost.every(({ status }) => status === 502 || status === 503), `without an address: ${tally(lost)}`);
-      stage.note(`${tally(asked)}, the slowest in ${Math.round(slowestMs)} ms; the endpoint without an address: ${tally(lost)}`);
+      stage.promise(
+        lost.every(({ status }) => status === 502 || status === 503),
+        `without an address: ${tally(lost)}`,
+      );
+      stage.note(
+        `${tally(asked)}, the slowest in ${Math.round(slowestMs)} ms; the endpoint without an address: ${tally(lost)}`,
+      );
     },
   },
   {
@@ -352,7 +390,9 @@ export const exhaustionRows: readonly FaultRow[] = [
       stage.promise(asked.every(isServed), tally(asked));
       stage.promise(cpu < 0.9, `${cpu.toFixed(2)} of a core`);
       stage.promise(handshakes > 50, `only ${handshakes} handshakes came about`);
-      stage.note(`all closed after at most ${(lastMs / 1000).toFixed(1)} s; ${handshakes} handshakes beside; ${cpu.toFixed(2)} of a core; ${tally(asked)}`);
+      stage.note(
+        `all closed after at most ${(lastMs / 1000).toFixed(1)} s; ${handshakes} handshakes beside; ${cpu.toFixed(2)} of a core; ${tally(asked)}`,
+      );
     },
   },
   {
@@ -360,9 +400,11 @@ export const exhaustionRows: readonly FaultRow[] = [
     how: 'a second gateway starts with stdout on a full disk (/dev/full), then one whose admin port is taken',
     async run(stage) {
       await stage.start();
-      const full = await Gateway.start({ yaml: stage.yaml({}), listener: 'filter_chains: [edge]', stdout: '/dev/full' }).catch(
-        (error: unknown) => error as { code?: number | null },
-      );
+      const full = await Gateway.start({
+        yaml: stage.yaml({}),
+        listener: 'filter_chains: [edge]',
+        stdout: '/dev/full',
+      }).catch((error: unknown) => error as { code?: number | null });
       let seen = 'it does not start';
       if (full instanceof Gateway) {
         const answer = await fetch(`${full.url}/v1/models`);
@@ -372,7 +414,10 @@ export const exhaustionRows: readonly FaultRow[] = [
         full.remove();
       } else stage.promise((full.code ?? 0) !== 0, 'it ends with 0');
       const other = await Gateway.attempt({ yaml: stage.yaml({}), listener: 'filter_chains: [edge]' });
-      const taken = readFileSync(other.configPath, 'utf8').replace(String(other.adminPort), String(stage.gateway.adminPort));
+      const taken = readFileSync(other.configPath, 'utf8').replace(
+        String(other.adminPort),
+        String(stage.gateway.adminPort),
+      );
       other.kill();
       await other.exited;
       writeFileSync(other.configPath, taken);
@@ -385,4 +430,3 @@ export const exhaustionRows: readonly FaultRow[] = [
     },
   },
 ];
-
