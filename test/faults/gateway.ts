@@ -23,6 +23,8 @@ export interface GatewayOptions {
   readonly stdout?: string;
   /** The `tls` section of a second listener, as YAML flow. */
   readonly tls?: string;
+  /** In place of a free one. */
+  readonly adminPort?: number;
   /** A second process takes the place of this one: same file, same ports. */
   readonly over?: Gateway;
 }
@@ -54,9 +56,9 @@ const outputBytesMax = 64 * 1024 * 1024;
 
 type Ports = readonly [port: number, adminPort: number, tlsPort: number];
 
-async function portsOf({ over }: GatewayOptions): Promise<Ports> {
+async function portsOf({ over, adminPort }: GatewayOptions): Promise<Ports> {
   if (over !== undefined) return [over.port, over.adminPort, over.tlsPort];
-  return [await freePort(), await freePort(), await freePort()];
+  return [await freePort(), adminPort ?? (await freePort()), await freePort()];
 }
 
 export class Gateway {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import type { RawClient } from '../../rig/raw-client.ts';
@@ -169,6 +170,7 @@ export const exhaustionRows: readonly FaultRow[] = [
     async run(stage) {
       const folder = stage.folder();
       spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', folder]);
+      stage.after(() => void spawnSync('umount', ['-l', folder]));
       stage.areRecordsLost = true;
       await stage.start({ stdout: join(folder, 'penstock.log') });
       const asked = await stage.clients.load(200, 2000);
@@ -211,6 +213,8 @@ export const exhaustionRows: readonly FaultRow[] = [
     id: 'F52',
     how: '--max-old-space-size=128; 80 x 3 MB at once to an engine that takes 1 s; buffered_bytes_max 128MiB',
     async run(stage) {
+      stage.calmErrorsBecause = 'it shares the memory, and is told 503 like the others';
+      stage.calmP99BoundMs = 8000;
       await stage.start({ nodeFlags: ['--max-old-space-size=128'], top: 'limits: { buffered_bytes_max: 128MiB }' });
       stage.engine.behave = speak(1000);
       const asked = await Promise.all(Array.from({ length: 80 }, () => stage.clients.ask({ promptBytes: 3_000_000 })));
@@ -397,7 +401,7 @@ export const exhaustionRows: readonly FaultRow[] = [
   },
   {
     id: 'F60',
-    how: 'a second gateway starts with stdout on a full disk (/dev/full), then one whose admin port is taken',
+    how: 'a second gateway starts with stdout on a full disk (/dev/full), then one whose admin port another program has',
     async run(stage) {
       await stage.start();
       const full = await Gateway.start({
@@ -413,19 +417,21 @@ export const exhaustionRows: readonly FaultRow[] = [
         stage.promise((await full.stop()) === 0, 'it does not drain');
         full.remove();
       } else stage.promise((full.code ?? 0) !== 0, 'it ends with 0');
-      const other = await Gateway.attempt({ yaml: stage.yaml({}), listener: 'filter_chains: [edge]' });
-      const taken = readFileSync(other.configPath, 'utf8').replace(
-        String(other.adminPort),
-        String(stage.gateway.adminPort),
-      );
-      other.kill();
-      await other.exited;
-      writeFileSync(other.configPath, taken);
-      const blocked = await Gateway.attempt({ yaml: '', over: other });
+      const stranger = createServer().listen(0, '127.0.0.1');
+      await once(stranger, 'listening');
+      stage.after(() => void stranger.close());
+      const { port } = stranger.address() as AddressInfo;
+      const blocked = await Gateway.attempt({
+        yaml: stage.yaml({}),
+        listener: 'filter_chains: [edge]',
+        adminPort: port,
+      });
       const code = await Promise.race([blocked.exited, sleep(8000)]);
       stage.promise(code === 2, `with the admin port taken it exits with ${String(code)}`);
+      const lines = blocked.output().trim();
+      stage.promise(lines.includes(String(port)), `it does not say what is taken: ${lines.slice(0, 200)}`);
       blocked.kill();
-      other.remove();
+      blocked.remove();
       stage.note(`${seen}; with the admin port taken it exits with ${String(code)}`);
     },
   },
