@@ -12,6 +12,7 @@ import type { GatewayExchange, UpstreamEvents } from './gateway-exchange.ts';
 import type { PassiveHealth } from './passive-health.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
+import { WaitedFor } from './waiting-room.ts';
 
 /**
  * From a route to a running response: targets in order, an endpoint of each, an attempt on it, and another attempt when
@@ -22,6 +23,7 @@ export class Dispatcher implements UpstreamEvents {
   readonly #closer: Closer;
   readonly #health: PassiveHealth;
   readonly #series: SeriesWriter;
+  readonly #waitedFor = new WaitedFor();
   #isOfferScheduled = false;
   /** Scratch of one search: what failed in the pool that the request may have to wait for. */
   readonly #triedOfFull = new TriedEndpoints();
@@ -46,9 +48,7 @@ export class Dispatcher implements UpstreamEvents {
 
   /** Somebody's place may be free: serves waiting exchanges in order, for every pool. */
   offerPlaces(): void {
-    for (const pool of this.#state.runtime.pools) {
-      if (pool.waitingRoom.count > 0) pool.waitingRoom.offer((exchange) => this.#tryPool(exchange, exchange.pool!) > 0);
-    }
+    this.#waitedFor.offer((exchange) => this.#tryPool(exchange, exchange.pool!) > 0);
   }
 
   // UpstreamEvents.
@@ -282,6 +282,7 @@ export class Dispatcher implements UpstreamEvents {
     exchange.queueDeadlineMs = clock.nowMs + pool.config.queue.waitMs;
     exchange.responseDeadlineMs = noDeadline; // Of an earlier attempt.
     waitingRoom.enter(exchange);
+    this.#waitedFor.add(waitingRoom);
     leases.take(exchange, Lease.queuePlace);
     accountant.noteQueue(exchange, 1, 0);
   }
@@ -366,7 +367,7 @@ export class Dispatcher implements UpstreamEvents {
   }
 
   #scheduleOffers(): void {
-    if (this.#isOfferScheduled || !this.#state.runtime.pools.some((pool) => pool.waitingRoom.count > 0)) return;
+    if (this.#isOfferScheduled || this.#waitedFor.isEmpty) return;
     this.#isOfferScheduled = true;
     setImmediate(() => {
       this.#isOfferScheduled = false;

@@ -55,3 +55,24 @@ export class WaitingRoom {
     }
   }
 }
+
+/** Rooms with somebody in them: also of pools that a reload has taken away, until the last one waiting there is served. */
+export class WaitedFor {
+  readonly #rooms: WaitingRoom[] = [];
+
+  get isEmpty(): boolean {
+    return this.#rooms.length === 0;
+  }
+
+  add(room: WaitingRoom): void {
+    if (!this.#rooms.includes(room)) this.#rooms.push(room);
+  }
+
+  offer(tryServe: (exchange: GatewayExchange) => boolean): void {
+    for (let index = this.#rooms.length - 1; index >= 0; index--) {
+      const room = this.#rooms[index]!;
+      room.offer(tryServe);
+      if (room.count === 0) this.#rooms.splice(index, 1);
+    }
+  }
+}
