@@ -41,9 +41,7 @@ export async function runRow(row: FaultRow, calmUrl: string): Promise<RowResult>
   try {
     await Promise.race([work, late]);
   } catch (error) {
-    stage.broken.push(
-      error instanceof Error ? `${error.message} ${(error.stack ?? '').split('\n')[1]?.trim() ?? ''}` : String(error),
-    );
+    stage.broken.push(error instanceof Error ? error.message : String(error));
   }
   clearTimeout(timer);
   await stage.close();

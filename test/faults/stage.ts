@@ -257,7 +257,7 @@ ${top}
     const defects = gateway
       .logged(/"level":60|[Uu]ncaught|[Uu]nhandled|shard died|shard ended unasked|process died/)
       .filter((line) => this.expectedLog?.test(line) !== true);
-    this.promise(defects.length === 0, `the log has ${defects[0]?.slice(0, 2000)}`);
+    this.promise(defects.length === 0, `the log has ${defects[0]?.slice(0, 600)}`);
     return calm;
   }
 
