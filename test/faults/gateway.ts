@@ -58,7 +58,10 @@ type Ports = readonly [port: number, adminPort: number, tlsPort: number];
 
 async function portsOf({ over, adminPort }: GatewayOptions): Promise<Ports> {
   if (over !== undefined) return [over.port, over.adminPort, over.tlsPort];
-  return [await freePort(), adminPort ?? (await freePort()), await freePort()];
+  const ports = new Set<number>();
+  while (ports.size < 3) ports.add(await freePort()); // In a small range one comes twice.
+  const [port, freeAdminPort, tlsPort] = [...ports] as [number, number, number];
+  return [port, adminPort ?? freeAdminPort, tlsPort];
 }
 
 export class Gateway {

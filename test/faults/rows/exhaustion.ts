@@ -255,11 +255,11 @@ export const exhaustionRows: readonly FaultRow[] = [
   },
   {
     id: 'F54',
-    how: 'ip_local_port_range of 100; 90 connections in use and 60 requests more, from 60 addresses; then 20 again',
+    how: 'ip_local_port_range of 100; 150 requests at once to an engine that takes 1.5 s, from 150 addresses; then 20',
     isApart: true,
     async run(stage) {
-      await stage.sysctl('net.ipv4.ip_local_port_range', '40000 40099');
       await stage.start({ pool: 'retries: { attempts: 0 }' });
+      await stage.sysctl('net.ipv4.ip_local_port_range', '40000 40099');
       stage.engine.behave = speak(1500);
       const ask = (number: number): Promise<Asked> =>
         stage.clients.ask({ localAddress: `127.0.1.${1 + (number % 200)}` });
