@@ -159,9 +159,10 @@ export const clientRows: readonly FaultRow[] = [
   },
   {
     id: 'F05',
-    how: '20 clients stop reading a stream of up to 100 MB each, for as long as it takes',
+    how: '40 clients stop reading a stream of up to 100 MB each, for as long as it takes; memory is that of the process',
     async run(stage) {
       await stage.start();
+      await stage.clients.load(200, 1500, { isStream: true, tokens: 50 });
       const before = stage.gateway.rssMB();
       const event = chunkOf(`data: {"choices":[{"index":0,"delta":{"content":"${'x'.repeat(8000)}"}}]}\n\n`);
       stage.engine.behave = async ({ peer }) => {
@@ -173,7 +174,7 @@ export const clientRows: readonly FaultRow[] = [
         }
       };
       const startMs = performance.now();
-      for (let count = 0; count < 20; count++) {
+      for (let count = 0; count < 40; count++) {
         const { asked, wire } = stage.clients.request({ isStream: true });
         asked.isAbandoned = true;
         const client = await stage.clients.connect();
@@ -181,7 +182,7 @@ export const clientRows: readonly FaultRow[] = [
         client.send(wire);
       }
       await sleep(2000);
-      const heldKB = ((stage.gateway.rssMB() - before) * 1024) / 20;
+      const heldKB = ((stage.gateway.rssMB() - before) * 1024) / 40;
       const sentEarly = stage.engine.peers.map(({ socket }) => socket.bytesWritten);
       await sleep(1000);
       const sentLater = stage.engine.peers.map(({ socket }) => socket.bytesWritten);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { blackHole } from '../../rig/black-hole.ts';
 import { malformedChunks, malformedHeads } from '../../wire/malformed-responses.ts';
-import type { Asked } from '../asking.ts';
+import { type Asked, clientTo } from '../asking.ts';
 import { begin, chunkOf, type Engine, refuse, silence, speak, streamHead, tokenEvent } from '../engine.ts';
 import type { FaultRow } from '../row.ts';
 import { Simulated } from '../simulated.ts';
@@ -30,19 +30,24 @@ async function untilEjected(stage: Stage, engine: Engine, boundMs: number): Prom
 }
 
 const dripBytes = 120;
-/** A chunk of one byte on the wire. */
+/** A chunk of one byte on the wire, and as much of it as holds the byte. The acceptor writes a chunk's line end with the next. */
+const dripByteEnd = '1\r\nx'.length;
 const dripWireBytes = '1\r\nx\r\n'.length;
 
 /** How late each byte of a dripping stream arrived. A byte that waits for the next is as late as that one. */
-async function dripLateness(stage: Stage, writtenMs: ReadonlyMap<string, readonly number[]>): Promise<number[]> {
+async function dripLateness(
+  stage: Stage,
+  port: number,
+  writtenMs: ReadonlyMap<string, readonly number[]>,
+): Promise<number[]> {
   const { asked, wire } = stage.clients.request({ isStream: true, tokens: 1 });
-  const client = await stage.clients.connect();
+  const client = await clientTo(port);
   client.send(wire);
   await client.readUntil('\r\n\r\n');
   const arrivedMs: number[] = [];
   let wireBytes = client.takePending().length;
   const note = (): void => {
-    while (arrivedMs.length < dripBytes && wireBytes >= (arrivedMs.length + 1) * dripWireBytes) {
+    while (arrivedMs.length < dripBytes && wireBytes >= arrivedMs.length * dripWireBytes + dripByteEnd) {
       arrivedMs.push(performance.now());
     }
   };
@@ -227,7 +232,7 @@ export const endpointRows: readonly FaultRow[] = [
   },
   {
     id: 'F31',
-    how: '20 streams whose engine writes 120 bytes, one every 20 ms, each in a chunk of its own',
+    how: '20 streams whose engine writes 120 bytes, one every 20 ms, each in a chunk of its own; as many straight from the engine',
     async run(stage) {
       await stage.start();
       const writtenMs = new Map<string, number[]>();
@@ -246,15 +251,23 @@ export const endpointRows: readonly FaultRow[] = [
       };
       const cpuBefore = stage.gateway.cpuSeconds();
       const startMs = performance.now();
-      const late = (await Promise.all(Array.from({ length: 20 }, () => dripLateness(stage, writtenMs)))).flat();
+      const many = (port: number): Promise<number[][]> =>
+        Promise.all(Array.from({ length: 20 }, () => dripLateness(stage, port, writtenMs)));
+      const [through, direct] = await Promise.all([
+        many(stage.gateway.port),
+        many(Number(new URL(stage.engine.url).port)),
+      ]);
       const cpuRatio = ((stage.gateway.cpuSeconds() - cpuBefore) * 1000) / (performance.now() - startMs);
-      const worstMs = Math.max(...late);
-      // The engine and the clients of this suite are late themselves now and then; a delay by design would be every byte's.
-      const p99Ms = late.sort((a, b) => a - b)[Math.floor(late.length * 0.99)]!;
-      stage.promise(p99Ms <= 50 && worstMs < Infinity, `${Math.round(p99Ms)} ms were added to one of 100 bytes`);
+      // Engine and clients live in the suite, which is late itself now and then, and for both alike.
+      const p99 = (values: number[][]): number => {
+        const all = values.flat().sort((a, b) => a - b);
+        return all[Math.floor(all.length * 0.99)]!;
+      };
+      const addedMs = p99(through) - p99(direct);
+      stage.promise(addedMs <= 50, `${Math.round(addedMs)} ms were added`);
       stage.promise(cpuRatio < 0.6, `the gateway took ${cpuRatio.toFixed(2)} of a core`);
       stage.note(
-        `99 of 100 bytes within ${Math.round(p99Ms)} ms of being written, the worst within ${Math.round(worstMs)}; ${cpuRatio.toFixed(2)} of a core`,
+        `p99 of the bytes ${p99(through).toFixed(1)} ms after they were written, ${p99(direct).toFixed(1)} straight from the engine; ${cpuRatio.toFixed(2)} of a core`,
       );
     },
   },
@@ -377,15 +390,18 @@ export const endpointRows: readonly FaultRow[] = [
       const asked = await load;
       const during = asked.filter(({ startMs }) => startMs > downMs + 500 && startMs < upMs);
       const after = asked.filter(({ startMs }) => startMs > upMs + 2000);
+      // Those that found out whether an engine is back were told that it is not.
+      const probes = during.filter(({ status }) => status === 502);
       stage.promise(
-        during.every(({ status, retryAfter }) => status === 503 && retryAfter > 0),
+        probes.length <= during.length * 0.05 &&
+          during.every(({ status, retryAfter }) => status === 502 || (status === 503 && retryAfter > 0)),
         `while all are down: ${tally(during)}`,
       );
       stage.promise(queued < 40, `${queued} were queued`);
       stage.promise(after.every(isServed), `2 s after they are back: ${tally(after)}`);
       const first = asked.filter((each) => each.startMs > upMs && isServed(each))[0];
       stage.note(
-        `while down ${tally(during)}, all with retry-after; first served ${Math.round((first?.startMs ?? 0) - upMs)} ms after they are back`,
+        `while down ${tally(during)}, each 503 with retry-after; first served ${Math.round((first?.startMs ?? 0) - upMs)} ms after they are back`,
       );
     },
   },
