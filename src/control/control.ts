@@ -16,7 +16,7 @@ import { connectionsMaxOf } from './file-limit.ts';
 import { portsToBind } from './free-port.ts';
 import { HealthMonitor } from './health.ts';
 import { reclaimShard } from './lost-shard.ts';
-import { MemoryWatch } from './memory-watch.ts';
+import { bodyBudgetBytes, MemoryWatch } from './memory-watch.ts';
 import { modelRowsOf } from './model-rows.ts';
 import { ProbeClient } from './probe-client.ts';
 import type { ProbeTarget } from './probe-client.ts';
@@ -116,7 +116,7 @@ export class Control {
     this.memory = createSharedMemory({
       shardCount,
       endpointCountMax,
-      bufferedBytesMax: config.limits.bufferedBytesMax,
+      bufferedBytesMax: bodyBudgetBytes(config.limits.bufferedBytesMax, log),
     });
     this.connectionsMax = connectionsMaxOf(config, shardCount, log);
     this.#memoryWatch = new MemoryWatch(new Admission(this.memory, -1));

@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import type { Admission } from '../shm/index.ts';
 
 /**
@@ -30,4 +31,28 @@ export class MemoryWatch {
 function containerBytes(): number {
   const bytes = process.constrainedMemory();
   return bytes > 0 && bytes < 2 ** 50 ? bytes : 0;
+}
+
+/** Bodies are not all that grows with load: sockets, records and the heap need their part, and the budget may be overdrawn. */
+const bodyShare = 0.4;
+const bodyBytesMin = 16 * 1024 * 1024;
+
+/**
+ * `limits.buffered_bytes_max`, or what the container leaves for bodies where that is less: a budget that the system ends
+ * the process for using protects nothing.
+ */
+export function bodyBudgetBytes(
+  configuredBytes: number,
+  log: Logger,
+  limitBytes: number = containerBytes(),
+  usedBytes: number = process.memoryUsage.rss(),
+): number {
+  if (limitBytes <= 0) return configuredBytes;
+  const roomBytes = Math.max(bodyBytesMin, Math.floor((limitBytes - usedBytes) * bodyShare));
+  if (configuredBytes <= roomBytes) return configuredBytes;
+  log.warn(
+    { buffered_bytes_max: configuredBytes, used_instead: roomBytes, container_bytes: limitBytes },
+    'limits.buffered_bytes_max is more than the memory limit of the container leaves for bodies',
+  );
+  return roomBytes;
 }

@@ -47,7 +47,7 @@ const heapPeriodMs = 1000;
 const quietMs = 300;
 
 /** A turn of the event loop that took longer gives its length back to every deadline. */
-const gapMsMin = 500;
+const gapMsMin = 300;
 
 /** More errors that nobody caught than this, and the thread is past trusting. */
 const uncaughtCountMax = 100;
