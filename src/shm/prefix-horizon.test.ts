@@ -55,22 +55,22 @@ for (const [what, nameAt] of Object.entries(patterns)) {
         askedCount++;
         if (isHeld !== reference.holds(name)) differCount++;
       }
-      epochs.set(name, horizon.use(0, isHeld ? epoch : -1));
+      epochs.set(name, horizon.use(0, isHeld ? epoch : -1, 1));
       reference.use(name);
     }
     // A 64th of the capacity is the resolution.
     expect(differCount / askedCount, `${differCount} of ${askedCount}`).toBeLessThan(0.03);
-    expect(horizon.heldCount(0)).toBeLessThanOrEqual(capacity + capacity / 64);
+    expect(horizon.heldSize(0)).toBeLessThanOrEqual(capacity + capacity / 64);
   });
 }
 
 test('prefix horizon: when a few blocks are used over and over, those that fit beside them stay held', () => {
   const horizon = horizonOf(640);
-  const idle = Array.from({ length: 300 }, () => horizon.use(0, -1));
-  const hot = Array.from({ length: 40 }, () => horizon.use(0, -1));
+  const idle = Array.from({ length: 300 }, () => horizon.use(0, -1, 1));
+  const hot = Array.from({ length: 40 }, () => horizon.use(0, -1, 1));
   // 400 rounds are 1600 epochs, six times round the ring.
   for (let round = 0; round < 400; round++) {
-    for (let block = 0; block < hot.length; block++) hot[block] = horizon.use(0, hot[block]!);
+    for (let block = 0; block < hot.length; block++) hot[block] = horizon.use(0, hot[block]!, 1);
   }
   expect(idle.every((epoch) => horizon.isHeld(0, epoch))).toBe(true);
   horizon.useUnnamed(0, 310);
@@ -83,17 +83,17 @@ test('prefix horizon: when a few blocks are used over and over, those that fit b
 
 test('prefix horizon: when an endpoint forgets, nothing it held is held, and others keep theirs', () => {
   const horizon = horizonOf(640, 2);
-  const [mine, others] = [horizon.use(0, -1), horizon.use(1, -1)];
+  const [mine, others] = [horizon.use(0, -1, 1), horizon.use(1, -1, 1)];
   horizon.forget(0);
-  expect([horizon.isHeld(0, mine), horizon.isHeld(1, others), horizon.heldCount(0)]).toEqual([false, true, 0]);
-  expect(horizon.isHeld(0, horizon.use(0, -1))).toBe(true);
+  expect([horizon.isHeld(0, mine), horizon.isHeld(1, others), horizon.heldSize(0)]).toEqual([false, true, 0]);
+  expect(horizon.isHeld(0, horizon.use(0, -1, 1))).toBe(true);
 });
 
 test('prefix horizon: when its epochs come round to the first, what was used last is held and the rest is not', () => {
   const horizon = new PrefixHorizon(new SharedArrayBuffer(prefixHorizonBytes(1)));
   horizon.reset(64, 2 ** 24 - 500);
   // An epoch a block.
-  const epochs = Array.from({ length: 1000 }, () => horizon.use(0, -1));
+  const epochs = Array.from({ length: 1000 }, () => horizon.use(0, -1, 1));
   expect(Math.min(...epochs)).toBe(1);
   expect(epochs.map((epoch) => horizon.isHeld(0, epoch)).lastIndexOf(false)).toBe(1000 - 64 - 1);
   expect(epochs.slice(-64).every((epoch) => horizon.isHeld(0, epoch))).toBe(true);

@@ -2,18 +2,19 @@
  * Which blocks an endpoint's KV cache still holds, judged by when they were last used: LRU without lists.
  *
  * Every endpoint has an epoch, which goes on when a 64th of what the cache holds was used in it. A block keeps the epoch of
- * its last use, a ring counts the blocks of each epoch, and the horizon is the oldest epoch such that everything from there
- * to now still fits: a block is held as long as its epoch is not behind it. That is LRU's stack distance to a 64th, in O(1).
+ * its last use, a ring sums the sizes of each epoch's blocks, and the horizon is the oldest epoch such that everything from
+ * there to now still fits: a block is held as long as its epoch is not behind it. That is LRU's stack distance to a 64th, in
+ * O(1). Sizes are in one unit of the caller's choice; blocks differ in size, because they grow with their depth in a prompt.
  *
- * Counts are advisory: threads that race past one another miscount by a few blocks, until the ring has come round.
+ * Sums are advisory: threads that race past one another misjudge by a few blocks, until the ring has come round.
  *
  * | Word of an endpoint | Unit                                                             |
  * | ------------------- | ---------------------------------------------------------------- |
  * | 0 epoch             | 1 to 2^24 - 1, then 1 again                                      |
  * | 1 depth             | epochs from the horizon to now                                   |
- * | 2 capacity          | blocks                                                           |
- * | 3 ancient           | blocks within the horizon whose epoch has left the ring          |
- * | 16 to 271 ring      | blocks whose last use was in an epoch, by its lowest 8 bits      |
+ * | 2 capacity          | size                                                             |
+ * | 3 ancient           | size of those within the horizon whose epoch has left the ring   |
+ * | 16 to 271 ring      | size of those last used in an epoch, by its lowest 8 bits        |
  */
 const strideWords = 272;
 const epochWord = 0;
@@ -38,29 +39,29 @@ export class PrefixHorizon {
     this.#words = new Int32Array(memory);
   }
 
-  /** Called once, by whoever made the memory. `blockCount`: what the cache of each endpoint holds. */
-  reset(blockCount: number, firstEpoch = 1): void {
+  /** Called once, by whoever made the memory. `capacity`: what the cache of each endpoint holds. */
+  reset(capacity: number, firstEpoch = 1): void {
     for (let at = 0; at < this.#words.length; at += strideWords) {
       Atomics.store(this.#words, at + epochWord, firstEpoch);
-      Atomics.store(this.#words, at + capacityWord, blockCount);
+      Atomics.store(this.#words, at + capacityWord, capacity);
     }
   }
 
-  setCapacity(endpoint: number, blockCount: number): void {
-    Atomics.store(this.#words, endpoint * strideWords + capacityWord, blockCount);
+  setCapacity(endpoint: number, capacity: number): void {
+    Atomics.store(this.#words, endpoint * strideWords + capacityWord, capacity);
   }
 
   capacity(endpoint: number): number {
     return Atomics.load(this.#words, endpoint * strideWords + capacityWord);
   }
 
-  /** Blocks the cache is believed to hold. */
-  heldCount(endpoint: number): number {
+  /** Size of what the cache is believed to hold. */
+  heldSize(endpoint: number): number {
     const at = endpoint * strideWords;
     const epoch = Atomics.load(this.#words, at + epochWord);
     const depth = Atomics.load(this.#words, at + depthWord);
     let sum = Atomics.load(this.#words, at + ancientWord);
-    for (let age = 0; age <= depth && age < ringEpochs; age++) sum += this.#ringCount(at, epoch - age);
+    for (let age = 0; age <= depth && age < ringEpochs; age++) sum += this.#ringSize(at, epoch - age);
     return sum;
   }
 
@@ -77,29 +78,29 @@ export class PrefixHorizon {
   }
 
   /**
-   * @hot per block. A block is used now; `lastEpoch` is that of its last use, -1 for a block the endpoint did not hold.
-   * Returns the epoch to keep with it.
+   * @hot per block. A block of `size`, the same each time, is used now; `lastEpoch` is that of its last use, -1 for a block
+   * the endpoint did not hold. Returns the epoch to keep with it.
    */
-  use(endpoint: number, lastEpoch: number): number {
+  use(endpoint: number, lastEpoch: number, size: number): number {
     const words = this.#words;
     const at = endpoint * strideWords;
     const epoch = Atomics.load(words, at + epochWord);
     if (lastEpoch >= 0) {
       const age = (epoch - lastEpoch) & epochMask;
       if (age === 0) return epoch;
-      if (age < ringEpochs) Atomics.sub(words, at + ringWord + (lastEpoch & (ringEpochs - 1)), 1);
-      else Atomics.sub(words, at + ancientWord, 1);
+      if (age < ringEpochs) Atomics.sub(words, at + ringWord + (lastEpoch & (ringEpochs - 1)), size);
+      else Atomics.sub(words, at + ancientWord, size);
     }
-    this.#add(at, epoch, 1);
+    this.#add(at, epoch, size);
     return epoch;
   }
 
-  /** Blocks that nobody will look for came into the cache, such as those of an answer: they push others out. */
-  useUnnamed(endpoint: number, blockCount: number): void {
+  /** Something that nobody will look for came into the cache, such as an answer: it pushes others out. */
+  useUnnamed(endpoint: number, size: number): void {
     const at = endpoint * strideWords;
-    const stepCount = this.#epochBlocks(at);
-    for (let left = blockCount; left > 0; left -= stepCount) {
-      this.#add(at, Atomics.load(this.#words, at + epochWord), Math.min(left, stepCount));
+    const stepSize = this.#epochSize(at);
+    for (let left = size; left > 0; left -= stepSize) {
+      this.#add(at, Atomics.load(this.#words, at + epochWord), Math.min(left, stepSize));
     }
   }
 
@@ -115,17 +116,17 @@ export class PrefixHorizon {
     for (let index = 0; index < ringEpochs; index++) Atomics.store(words, at + ringWord + index, 0);
   }
 
-  #epochBlocks(at: number): number {
+  #epochSize(at: number): number {
     return Math.max(1, Math.floor(Atomics.load(this.#words, at + capacityWord) / epochsPerCapacity));
   }
 
-  #ringCount(at: number, epoch: number): number {
+  #ringSize(at: number, epoch: number): number {
     return Math.max(0, Atomics.load(this.#words, at + ringWord + (epoch & (ringEpochs - 1))));
   }
 
-  #add(at: number, epoch: number, count: number): void {
-    const before = Atomics.add(this.#words, at + ringWord + (epoch & (ringEpochs - 1)), count);
-    if (before + count >= this.#epochBlocks(at)) this.#goOn(at, epoch);
+  #add(at: number, epoch: number, size: number): void {
+    const before = Atomics.add(this.#words, at + ringWord + (epoch & (ringEpochs - 1)), size);
+    if (before + size >= this.#epochSize(at)) this.#goOn(at, epoch);
   }
 
   /** The next epoch begins, for the one thread that gets there first, and the horizon follows. */
@@ -141,7 +142,7 @@ export class PrefixHorizon {
     let held = 0;
     let age = 0;
     for (; age <= depth && age < ringEpochs; age++) {
-      held += this.#ringCount(at, next - age);
+      held += this.#ringSize(at, next - age);
       if (held > capacity) break;
     }
     // Everything in the ring fits: so do those older than it, or they go all at once, because nothing orders them.

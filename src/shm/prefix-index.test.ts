@@ -18,7 +18,7 @@ function keysOf(family: number, count: number, shared = count, own = 0): PrefixK
 }
 
 function indexOf(slotCount = 4096, endpointCount = 4, blockCount = 2000): PrefixIndex {
-  return new PrefixIndex(createPrefixMemory(slotCount, endpointCount, blockCount));
+  return new PrefixIndex(createPrefixMemory(slotCount, endpointCount, blockCount * 512));
 }
 
 function matched(index: PrefixIndex, keys: PrefixKeys): number[] {
@@ -55,6 +55,24 @@ test('prefix index: when a cache has no room for all of a prompt, its tail goes 
   expect(held).toBeLessThan(250 * 512);
 });
 
+// Blocks are 512 bytes, 2 KiB behind 64 KiB and 8 KiB behind 512 KiB: counted alike, 3 MB would seem to be 336 KB.
+test('prefix index: when blocks grow with their depth, each takes the room of its bytes', () => {
+  const heldOf = (blockBytes: number): number => {
+    const index = indexOf(4096, 4, 640);
+    for (let family = 1; family <= 20; family++) {
+      const keys = keysOf(family, 16);
+      for (let block = 0; block < keys.count; block++) keys.ends[block] = (block + 1) * blockBytes;
+      index.insert(keys, 2);
+    }
+    return Array.from({ length: 20 }, (_, at) => matched(index, keysOf(at + 1, 16))[2]!).filter((held) => held > 0)
+      .length;
+  };
+  // 320 KiB of cache: all twenty of 8 KiB, ten of 32 KiB, two of 128 KiB, and the head of one more.
+  expect(heldOf(512)).toBe(20);
+  expect([10, 11]).toContain(heldOf(2048));
+  expect([2, 3]).toContain(heldOf(8192));
+});
+
 test('prefix index: when a prefix is used again, it stays while others go', () => {
   const index = indexOf(4096, 4, 640);
   for (let family = 2; family <= 40; family++) {
@@ -75,7 +93,7 @@ test('prefix index: when an endpoint restarts, it holds nothing at once, and wha
 });
 
 test('prefix index: when more endpoints hold a block than a slot has room for, the newest fourteen are known', () => {
-  const index = new PrefixIndex(createPrefixMemory(64, 20, 2000));
+  const index = new PrefixIndex(createPrefixMemory(64, 20, 2000 * 512));
   const keys = keysOf(1, 4);
   for (let endpoint = 0; endpoint < 20; endpoint++) index.insert(keys, endpoint);
   const found = new Int32Array(20);
@@ -112,7 +130,7 @@ test('prefix index: when single blocks were pushed out, a match goes on behind t
 });
 
 test('prefix sweeper: when owners are behind the horizon, it clears them; a slot written for longer than a second is freed', () => {
-  const memory = createPrefixMemory(64, 4, 640);
+  const memory = createPrefixMemory(64, 4, 640 * 512);
   const index = new PrefixIndex(memory);
   const words = new Int32Array(memory.slots);
   index.insert(keysOf(1, 8), 0);

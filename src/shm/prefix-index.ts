@@ -40,12 +40,12 @@ export interface PrefixKeys {
   readonly ends: Int32Array;
 }
 
-/** `slotCount`: a power of two, twice the blocks that all caches of the pool hold. `blockCount`: what one of them holds. */
-export function createPrefixMemory(slotCount: number, endpointCount: number, blockCount: number): PrefixMemory {
+/** `slotCount`: a power of two, twice the blocks that all caches of the pool hold. `heldBytes`: of prompts, in one of them. */
+export function createPrefixMemory(slotCount: number, endpointCount: number, heldBytes: number): PrefixMemory {
   assert(slotCount >= waysCount && (slotCount & (slotCount - 1)) === 0, 'slotCount is a power of two');
   assert(endpointCount >= 1 && endpointCount <= prefixEndpointCountMax, 'endpointCount <= prefixEndpointCountMax');
   const horizon = new SharedArrayBuffer(prefixHorizonBytes(endpointCount));
-  new PrefixHorizon(horizon).reset(blockCount);
+  new PrefixHorizon(horizon).reset(heldBytes);
   return { slots: new SharedArrayBuffer(slotCount * slotWords * 4), horizon };
 }
 
@@ -92,14 +92,18 @@ export class PrefixIndex {
     }
   }
 
-  /** The endpoint has all of these blocks, or will have them soon. The first are the youngest: caches free from the tail. */
+  /**
+   * The endpoint has all of these blocks, or will have them soon. The first are the youngest: caches free from the tail.
+   * Each takes the room of its own bytes: one 8 KiB block deep in a prompt is as much as sixteen at its start.
+   */
   insert(keys: PrefixKeys, endpoint: number): void {
     for (let block = keys.count - 1; block >= 0; block--) {
       const low = keys.lows[block]!;
       const high = keys.highs[block]!;
+      const bytes = block === 0 ? keys.ends[0]! : keys.ends[block]! - keys.ends[block - 1]!;
       const slot = this.#find(low, high);
-      if (slot >= 0) this.#refresh(slot, low, endpoint);
-      else this.#write(low, high, endpoint);
+      if (slot >= 0) this.#refresh(slot, low, endpoint, bytes);
+      else this.#write(low, high, endpoint, bytes);
     }
   }
 
@@ -144,7 +148,7 @@ export class PrefixIndex {
     return -1;
   }
 
-  #refresh(slot: number, low: number, endpoint: number): void {
+  #refresh(slot: number, low: number, endpoint: number, bytes: number): void {
     const words = this.#words;
     let place = -1;
     let placeAge = -1;
@@ -153,7 +157,7 @@ export class PrefixIndex {
       if (owner !== 0 && owner >>> 24 === endpoint) {
         const epoch = owner & epochMask;
         const isHeld = this.horizon.isHeld(endpoint, epoch);
-        const now = this.horizon.use(endpoint, isHeld ? epoch : -1);
+        const now = this.horizon.use(endpoint, isHeld ? epoch : -1, bytes);
         if (now !== epoch) Atomics.compareExchange(words, at, owner, ownerOf(endpoint, now));
         return;
       }
@@ -165,13 +169,13 @@ export class PrefixIndex {
       }
     }
     const old = Atomics.load(words, place);
-    const mine = ownerOf(endpoint, this.horizon.use(endpoint, -1));
+    const mine = ownerOf(endpoint, this.horizon.use(endpoint, -1, bytes));
     if (Atomics.compareExchange(words, place, old, mine) !== old) this.droppedCount++;
     // Recycled under our hands: the owner does not belong to the new key.
     else if (Atomics.load(words, slot) !== low) Atomics.compareExchange(words, place, mine, 0);
   }
 
-  #write(low: number, high: number, endpoint: number): void {
+  #write(low: number, high: number, endpoint: number, bytes: number): void {
     const words = this.#words;
     const bucket = this.#bucket(low, high);
     let victim = -1;
@@ -195,7 +199,7 @@ export class PrefixIndex {
     // Those who hold the block still hold it; only the table forgets, so their counts stay.
     for (let at = victim + firstOwner + 1; at < victim + slotWords; at++) Atomics.store(words, at, 0);
     Atomics.store(words, victim + 1, high);
-    Atomics.store(words, victim + firstOwner, ownerOf(endpoint, this.horizon.use(endpoint, -1)));
+    Atomics.store(words, victim + firstOwner, ownerOf(endpoint, this.horizon.use(endpoint, -1, bytes)));
     Atomics.store(words, victim, low);
   }
 
