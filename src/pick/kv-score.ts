@@ -1,0 +1,165 @@
+import { Rendezvous } from './rendezvous.ts';
+import { ReplicaLimiter } from './replica-limiter.ts';
+
+/**
+ * Which endpoint costs the fleet the least seconds, when what their KV caches hold is known:
+ *
+ *     J = P / R                          the prefill that waits there already
+ *       + u / R * (1 + rho + gamma * q)  this prompt's part that is not cached
+ *       + lambda * k / (1 - k)           KV cache nearly full: preemption is close
+ *       + penalty                        an adapter to load, recent faults, slow start
+ *
+ * P: tokens not yet prefilled, R: prefill rate, u: uncached tokens of this prompt, q: requests in flight, k: share of the KV
+ * cache in use. The factor of u is what keeps it stable: computing pushes out prefixes that are wanted again with
+ * probability rho, and delays each of the q that run. With both at 0 this is the greedy least time to first token, which
+ * collapses once misses make misses. A prompt that nobody knows goes to its rendezvous home, unless that is too busy.
+ *
+ * Pure: the caller brings the numbers and the time. native-bench/routing compares it with other policies.
+ */
+export interface KvScoreSettings {
+  /** Seconds of delay charged for each request in flight and second of prefill; the first below `crowdedFrom`. */
+  readonly gamma: number;
+  readonly gammaCrowded: number;
+  /** Mean use of the KV caches at which gamma begins to rise, and at which it has risen. */
+  readonly crowdedFrom: number;
+  readonly crowdedTo: number;
+  /** Seconds at half a KV cache in use. */
+  readonly lambda: number;
+  /** Weight of one request in the mean of the matched ratio. */
+  readonly rhoAlpha: number;
+  /** A prompt is cold when no endpoint holds more than this share of it. */
+  readonly coldRatio: number;
+  /** How much longer a cold prompt may wait at its home than elsewhere, in seconds, when every prompt is shared. */
+  readonly homeSlackSeconds: number;
+}
+
+export const kvScoreDefaults: KvScoreSettings = {
+  gamma: 0.1,
+  gammaCrowded: 0.3,
+  crowdedFrom: 0.8,
+  crowdedTo: 0.9,
+  lambda: 0.15,
+  rhoAlpha: 0.02,
+  coldRatio: 0.5,
+  homeSlackSeconds: 1,
+};
+
+/** Below 1, so that k / (1 - k) stays finite. */
+const kvUsageMax = 0.98;
+
+/** Each endpoint of a pool by endpoint index, over all threads and gateways that are known of. */
+export interface KvLoads {
+  /** Uncached prompt tokens of requests that have not got a byte of their answer yet. */
+  readonly pendingTokens: Float64Array;
+  readonly inflight: Float64Array;
+  /** 0..1. */
+  readonly kvUsageRatio: Float64Array;
+  /** Prompt tokens a second; above 0. */
+  readonly prefillRate: Float64Array;
+  readonly penaltySeconds: Float64Array;
+}
+
+/** Borrowed for one call. */
+export interface KvRequest {
+  promptTokens: number;
+  /** Tokens from the prompt's start that each endpoint holds, by endpoint index. */
+  readonly matchedTokens: Int32Array;
+  /** Hash of the prompt's first few KiB. */
+  root: number;
+}
+
+export class KvScore {
+  readonly #settings: KvScoreSettings;
+  readonly #hashes: readonly number[];
+  readonly #home = new Rendezvous();
+  readonly #replicas = new ReplicaLimiter();
+  // Starts as if everything were shared: the first prompts go home, and only if that proves useless they stop.
+  #rho = 1;
+  /** Of the last choice: its J, and the tokens it has to prefill. */
+  seconds = 0;
+  uncachedTokens = 0;
+
+  /** `hashes`: of the endpoints' names, by endpoint index. */
+  constructor(hashes: readonly number[], settings: KvScoreSettings = kvScoreDefaults) {
+    this.#hashes = hashes;
+    this.#settings = settings;
+  }
+
+  /** Mean share of a prompt that the chosen endpoint held: how likely what is cached is wanted again. */
+  get rho(): number {
+    return this.#rho;
+  }
+
+  /** @hot per pick. An endpoint index out of the first `count` (at least one) of `candidates`. */
+  choose(loads: KvLoads, request: KvRequest, candidates: Int32Array, count: number, nowMs: number): number {
+    const settings = this.#settings;
+    const gamma = this.#gamma(loads, candidates, count);
+    const coldTokens = settings.coldRatio * request.promptTokens;
+    let warmest = 0;
+    for (let turn = 0; turn < count; turn++) {
+      const tokens = request.matchedTokens[candidates[turn]!]!;
+      if (tokens > warmest) warmest = tokens;
+    }
+    const isCold = warmest < coldTokens;
+    // Cold prompts are ranked for their homes, warm ones only to break ties.
+    this.#home.rank(request.root, candidates, count, this.#hashes);
+    const isLimited = !isCold && !this.#replicas.isOpen(request.root, nowMs);
+    let best = -1;
+    let bestSeconds = Number.POSITIVE_INFINITY;
+    for (let turn = 0; turn < count; turn++) {
+      const index = candidates[turn]!;
+      if (isLimited && request.matchedTokens[index]! < coldTokens) continue;
+      const seconds = this.#seconds(loads, request, index, gamma);
+      if (seconds < bestSeconds || (seconds === bestSeconds && index === this.#home.first)) {
+        best = index;
+        bestSeconds = seconds;
+      }
+    }
+    if (isCold) best = this.#homeOr(best, loads);
+    const uncached = uncachedOf(request, best);
+    // A copy is made: by the first to compute it, or beside others that have it.
+    if (request.matchedTokens[best]! < coldTokens || isCold) {
+      const prefillMs = ((loads.pendingTokens[best]! + uncached) / loads.prefillRate[best]!) * 1000;
+      this.#replicas.close(request.root, nowMs + prefillMs);
+    }
+    this.#rho += settings.rhoAlpha * (1 - uncached / request.promptTokens - this.#rho);
+    this.seconds = this.#seconds(loads, request, best, gamma);
+    this.uncachedTokens = uncached;
+    return best;
+  }
+
+  #gamma(loads: KvLoads, candidates: Int32Array, count: number): number {
+    const { gamma, gammaCrowded, crowdedFrom, crowdedTo } = this.#settings;
+    let usage = 0;
+    for (let turn = 0; turn < count; turn++) usage += loads.kvUsageRatio[candidates[turn]!]!;
+    const crowded = (usage / count - crowdedFrom) / (crowdedTo - crowdedFrom);
+    return gamma + (gammaCrowded - gamma) * Math.min(1, Math.max(0, crowded));
+  }
+
+  #seconds(loads: KvLoads, request: KvRequest, index: number, gamma: number): number {
+    const delayed = 1 + this.#rho + gamma * loads.inflight[index]!;
+    const own = (uncachedOf(request, index) * delayed) / loads.prefillRate[index]!;
+    return this.#waitSeconds(loads, index) + own + loads.penaltySeconds[index]!;
+  }
+
+  /** What any request meets there, whatever is cached. */
+  #waitSeconds(loads: KvLoads, index: number): number {
+    const used = Math.min(kvUsageMax, loads.kvUsageRatio[index]!);
+    return loads.pendingTokens[index]! / loads.prefillRate[index]! + (this.#settings.lambda * used) / (1 - used);
+  }
+
+  /** The first of two homes that is hardly busier than `best`. Homes pay by later hits, so slack goes with rho. */
+  #homeOr(best: number, loads: KvLoads): number {
+    const bound =
+      this.#waitSeconds(loads, best) + loads.penaltySeconds[best]! + this.#rho * this.#settings.homeSlackSeconds;
+    const { first, second } = this.#home;
+    if (this.#waitSeconds(loads, first) + loads.penaltySeconds[first]! <= bound) return first;
+    if (second >= 0 && this.#waitSeconds(loads, second) + loads.penaltySeconds[second]! <= bound) return second;
+    return best;
+  }
+}
+
+/** At least 1: an engine computes the last token even of a prompt it holds. */
+function uncachedOf(request: KvRequest, index: number): number {
+  return Math.max(1, request.promptTokens - request.matchedTokens[index]!);
+}
