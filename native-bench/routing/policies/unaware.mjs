@@ -1,0 +1,53 @@
+/** Policies that know nothing of caches. */
+
+/** @type {import('./index.mjs').Policy} */
+export const roundRobin = {
+  name: 'round_robin',
+  create: () => {
+    let turn = 0;
+    return { choose: ({ candidates, count }) => candidates[turn++ % count] };
+  },
+};
+
+/** @type {import('./index.mjs').Policy} */
+export const random = {
+  name: 'random',
+  create: ({ draw }) => ({ choose: ({ candidates, count }) => candidates[draw.below(count)] }),
+};
+
+/** Fewest requests in flight; ties by turns. @type {import('./index.mjs').Policy} */
+export const leastRequest = {
+  name: 'least_request',
+  create: () => {
+    let turn = 0;
+    return { choose: ({ candidates, count, view }) => leastInflight(view, candidates, count, turn++) };
+  },
+};
+
+/** The better of two drawn at random. @type {import('./index.mjs').Policy} */
+export const powerOfTwo = {
+  name: 'p2c',
+  create: ({ draw }) => ({
+    choose: ({ candidates, count, view }) => {
+      const first = draw.below(count);
+      const second = (first + 1 + draw.below(Math.max(1, count - 1))) % count;
+      const { inflight } = view.loads;
+      return inflight[candidates[first]] <= inflight[candidates[second]] ? candidates[first] : candidates[second];
+    },
+  }),
+};
+
+/**
+ * @param {import('../view.mjs').View} view
+ * @param {Int32Array} candidates
+ * @param {number} count
+ * @param {number} turn where to begin
+ */
+export function leastInflight(view, candidates, count, turn) {
+  let best = -1;
+  for (let index = 0; index < count; index++) {
+    const endpoint = candidates[(index + turn) % count];
+    if (best < 0 || view.loads.inflight[endpoint] < view.loads.inflight[best]) best = endpoint;
+  }
+  return best;
+}
