@@ -64,8 +64,13 @@ export interface KvRequest {
   promptTokens: number;
   /** Tokens from the prompt's start that each endpoint holds, by endpoint index. */
   readonly matchedTokens: Int32Array;
-  /** Hash of the prompt's first few KiB. */
+  /** Hash of the prompt's first few KiB: the prefix that becomes hot. */
   root: number;
+  /**
+   * Hash of the first block that no endpoint holds, the root when none is held at all: what a cold prompt is placed by. With
+   * the root alone all conversations of one assistant would have the same home.
+   */
+  branch: number;
 }
 
 export class KvScore {
@@ -102,7 +107,7 @@ export class KvScore {
     }
     const isCold = warmest < coldTokens;
     // Cold prompts are ranked for their homes, warm ones only to break ties.
-    this.#home.rank(request.root, candidates, count, this.#hashes);
+    this.#home.rank(isCold ? request.branch : request.root, candidates, count, this.#hashes);
     const isLimited = !isCold && !this.#replicas.isOpen(request.root, nowMs);
     let best = -1;
     let bestSeconds = Number.POSITIVE_INFINITY;
