@@ -137,7 +137,12 @@ export class Engine {
       }
       if (index < this.#running.length) count(sequence, tokens);
     }
-    while (!hasPreempted && budget > 0 && this.#waiting.length > 0 && this.#running.length < this.#profile.sequencesMax) {
+    while (
+      !hasPreempted &&
+      budget > 0 &&
+      this.#waiting.length > 0 &&
+      this.#running.length < this.#profile.sequencesMax
+    ) {
       const sequence = this.#waiting[0];
       if (sequence.lookedAt === this.#freed || !this.#tryAdmit(sequence, budget)) break;
       this.#waiting.shift();

@@ -1,7 +1,7 @@
 /** What is read off a run. The first tenth of the requests only warms the caches. */
 import { quantile } from '../stats.mjs';
 
-const warmShare = 0.1;
+export const warmShare = 0.1;
 
 /**
  * @typedef {object} Measures
@@ -16,9 +16,9 @@ const warmShare = 0.1;
  * @property {number} requests
  */
 
-/** @param {import('./simulation.mjs').Run} run @returns {Measures} */
-export function measuresOf({ flights, preemptionCount, busyRatios }) {
-  const counted = flights.filter(({ ttftMs }) => ttftMs >= 0).slice(Math.floor(flights.length * warmShare));
+/** @param {import('./simulation.mjs').Run} run @param {number} uncounted share of the requests @returns {Measures} */
+export function measuresOf({ flights, preemptionCount, busyRatios }, uncounted = warmShare) {
+  const counted = flights.filter(({ ttftMs }) => ttftMs >= 0).slice(Math.floor(flights.length * uncounted));
   const ttft = counted.map(({ ttftMs }) => ttftMs / 1000).sort((a, b) => a - b);
   const sum = (/** @type {(flight: import('./view.mjs').Flight) => number} */ of) =>
     counted.reduce((total, flight) => total + of(flight), 0);

@@ -33,7 +33,13 @@ export function keysOf(spec, blockTokens) {
   }
   const sorted = Int32Array.from(ends).sort();
   const count = sorted.length;
-  const keys = { count, lows: new Int32Array(count), highs: new Int32Array(count), ends: new Int32Array(count), root: 0 };
+  const keys = {
+    count,
+    lows: new Int32Array(count),
+    highs: new Int32Array(count),
+    ends: new Int32Array(count),
+    root: 0,
+  };
   for (let index = 0; index < count; index++) {
     const name = blockName(spec, sorted[index] / blockTokens - 1);
     const low = mixPair(name, 0x5bd1e995) | 0;

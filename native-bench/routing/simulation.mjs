@@ -65,7 +65,9 @@ export function simulate({ workload, policy, seed, endpointCount = 8, routers: r
         },
       }),
   );
-  const choosers = Array.from({ length: routers.count }, () => policy.create({ endpointCount, engines, draw, workload }));
+  const choosers = Array.from({ length: routers.count }, () =>
+    policy.create({ endpointCount, engines, draw, workload }),
+  );
 
   /** @param {number} endpoint */
   const step = (endpoint) => {

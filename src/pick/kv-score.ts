@@ -29,8 +29,8 @@ export interface KvScoreSettings {
   readonly rhoAlpha: number;
   /** A prompt is cold when no endpoint holds more than this share of it. */
   readonly coldRatio: number;
-  /** How much longer a cold prompt may wait at its home than elsewhere, in seconds, when every prompt is shared. */
-  readonly homeSlackSeconds: number;
+  /** How much longer a cold prompt may wait at its home than elsewhere, in times of its own prefill, when all is shared. */
+  readonly homeSlack: number;
 }
 
 export const kvScoreDefaults: KvScoreSettings = {
@@ -41,7 +41,7 @@ export const kvScoreDefaults: KvScoreSettings = {
   lambda: 0.15,
   rhoAlpha: 0.02,
   coldRatio: 0.5,
-  homeSlackSeconds: 1,
+  homeSlack: 3,
 };
 
 /** Below 1, so that k / (1 - k) stays finite. */
@@ -120,7 +120,7 @@ export class KvScore {
         bestSeconds = seconds;
       }
     }
-    if (isCold) best = this.#homeOr(best, loads);
+    if (isCold) best = this.#homeOr(best, loads, request);
     const uncached = uncachedOf(request, best);
     // A copy is made: by the first to compute it, or beside others that have it.
     if (request.matchedTokens[best]! < coldTokens || isCold) {
@@ -154,9 +154,9 @@ export class KvScore {
   }
 
   /** The first of two homes that is hardly busier than `best`. Homes pay by later hits, so slack goes with rho. */
-  #homeOr(best: number, loads: KvLoads): number {
-    const bound =
-      this.#waitSeconds(loads, best) + loads.penaltySeconds[best]! + this.#rho * this.#settings.homeSlackSeconds;
+  #homeOr(best: number, loads: KvLoads, request: KvRequest): number {
+    const slack = (this.#rho * this.#settings.homeSlack * uncachedOf(request, best)) / loads.prefillRate[best]!;
+    const bound = this.#waitSeconds(loads, best) + loads.penaltySeconds[best]! + slack;
     const { first, second } = this.#home;
     if (this.#waitSeconds(loads, first) + loads.penaltySeconds[first]! <= bound) return first;
     if (second >= 0 && this.#waitSeconds(loads, second) + loads.penaltySeconds[second]! <= bound) return second;

@@ -56,9 +56,9 @@ const synthetic = {
   name: 'Mooncake-like synthetic',
   kvTokens: profiles['qwen3-32b'].kvTokens,
   perSecond: 3993 / 1022,
-  prompt: (draw, isHit) => draw.logNormal(isHit ? 18_500 : 7000, isHit ? 0.65 : 0.75, 64, 191_000),
+  prompt: (draw, isHit) => draw.logNormal(isHit ? 24_000 : 6500, isHit ? 0.7 : 0.85, 64, 191_000),
   output: (draw) => draw.logNormal(69, 1.35, 1, 2000),
-  hitRatio: (draw) => (draw.ratio() < 0.554 ? 0 : 0.92 + draw.ratio() * 0.07),
+  hitRatio: (draw) => (draw.ratio() < 0.554 ? 0 : 0.94 + draw.ratio() * 0.05),
   ageMs: 90_000,
   isBranching: true,
 };
@@ -86,7 +86,8 @@ function trace(shape, { seed, speed, seconds }) {
     let promptTokens = shape.prompt(draw, ratio > 0);
     const parent = ratio < 0.2 ? null : closest(specs, open, atMs, shape.ageMs / speed, ratio * promptTokens, draw);
     // A continued request that is too short shortens this one: what it shares of itself is drawn, its length gives way.
-    if (parent !== null) promptTokens = Math.min(promptTokens, Math.floor((parent.promptTokens + parent.outputTokens) / ratio));
+    if (parent !== null)
+      promptTokens = Math.min(promptTokens, Math.floor((parent.promptTokens + parent.outputTokens) / ratio));
     const wanted = Math.floor((ratio * promptTokens) / blockTokens / sharedUnit) * sharedUnit;
     // A few system prompts are everybody's.
     const source = parent === null ? systems[Math.floor(draw.ratio() ** 2 * systemCount)] : parent.chain;
@@ -94,8 +95,19 @@ function trace(shape, { seed, speed, seconds }) {
     const outputTokens = shape.output(draw);
     const count = Math.ceil((promptTokens + outputTokens) / blockTokens) + 1;
     const own = names.take(count - shared);
-    const chain = Int32Array.from({ length: count }, (_, index) => (index < shared ? source[index] : own + index - shared));
-    const spec = { atMs, promptTokens, outputTokens, chain, chainCount: count, ownName: 0, boundaries: [], following: null };
+    const chain = Int32Array.from({ length: count }, (_, index) =>
+      index < shared ? source[index] : own + index - shared,
+    );
+    const spec = {
+      atMs,
+      promptTokens,
+      outputTokens,
+      chain,
+      chainCount: count,
+      ownName: 0,
+      boundaries: [],
+      following: null,
+    };
     if (parent !== null && !shape.isBranching) open.delete(parent);
     open.add(spec);
     specs.push(spec);

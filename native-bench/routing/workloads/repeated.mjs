@@ -40,5 +40,10 @@ export function thirtyTimes() {
 
 /** 500 cold prompts of 30,000 tokens within a second. */
 export function stampede() {
-  return repeated('stampede', profiles['qwen3-32b'], { count: 500, promptTokens: () => 30_000, outputTokens: 100, gapMs: 2 });
+  return repeated('stampede', profiles['qwen3-32b'], {
+    count: 500,
+    promptTokens: () => 30_000,
+    outputTokens: 100,
+    gapMs: 2,
+  });
 }

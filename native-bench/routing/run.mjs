@@ -1,0 +1,82 @@
+/**
+ * `node native-bench/routing/run.mjs [experiment...] [--seeds N] [--quick]`: routing policies on a simulated fleet.
+ *
+ * To read: `profiles` and `kv-blocks` and `engine` are a model server, `workloads/` what is sent, `view` and `routers` what a
+ * gateway knows, `policies/` who is compared, `simulation` one run, `experiments/` what is asked.
+ *
+ * Exit code 0: all was simulated, whatever the outcomes. The experiments named replace those of the last result.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { environmentOf } from '../../loadtest/environment.mjs';
+import { experiments } from './experiments/index.mjs';
+import { chartsOf, isMet, markdownOf, verdictTable } from './report.mjs';
+
+/** @param {string} line */
+const print = (line) => process.stdout.write(`${line}\n`);
+
+/** @param {string[]} argv */
+function main(argv) {
+  const { values, positionals } = parseArgs({
+    args: argv,
+    allowPositionals: true,
+    options: {
+      seeds: { type: 'string', default: '3' },
+      quick: { type: 'boolean', default: false },
+      out: { type: 'string', default: fileURLToPath(new URL('results', import.meta.url)) },
+      list: { type: 'boolean', default: false },
+    },
+  });
+  const unknown = positionals.find((name) => !experiments.some((each) => each.name === name));
+  if (values.list || unknown !== undefined) {
+    if (unknown !== undefined) print(`there is no experiment ${unknown}; there are:`);
+    for (const { name, title } of experiments) print(`${name.padEnd(8)} ${title}`);
+    return unknown === undefined ? 0 : 1;
+  }
+  const seeds = Number(values.seeds);
+  if (!Number.isInteger(seeds) || seeds < 1) throw new Error('--seeds is a positive integer');
+  const scope = { seeds, isQuick: values.quick };
+  const chosen = experiments.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+  const found = chosen.map(({ name, title, run }) => {
+    const outcome = { name, title, ...run(scope) };
+    print(`${name}: ${title}`);
+    for (const check of outcome.checks) {
+      const { what, value, relation, limit } = check;
+      print(`  ${isMet(check) ? 'pass' : 'MISS'}  ${what}: ${Number(value.toPrecision(3))} (${relation} ${limit})`);
+    }
+    return outcome;
+  });
+  const kept = positionals.length === 0 ? [] : lastOf(values.out);
+  const result = {
+    environment: { ...environmentOf([]), command: ['node native-bench/routing/run.mjs', ...argv].join(' ') },
+    seeds,
+    isQuick: values.quick,
+    experiments: experiments.flatMap(({ name }) => [...found, ...kept].find((each) => each.name === name) ?? []),
+  };
+  mkdirSync(values.out, { recursive: true });
+  for (const { file, svg } of chartsOf(result)) writeFileSync(join(values.out, file), svg);
+  writeFileSync(join(values.out, 'latest.json'), `${JSON.stringify(result, shortened, 1)}\n`);
+  writeFileSync(join(values.out, 'latest.md'), markdownOf(result));
+  print(`\n${verdictTable(result)}`);
+  return 0;
+}
+
+/** Experiments of the result before. @param {string} folder @returns {import('./report.mjs').Result['experiments']} */
+function lastOf(folder) {
+  const path = join(folder, 'latest.json');
+  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).experiments : [];
+}
+
+/** Five digits are more than a simulation can mean. @param {string} _ @param {unknown} value */
+function shortened(_, value) {
+  return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;
+}
+
+try {
+  process.exitCode = main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`routing: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
