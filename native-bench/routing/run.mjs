@@ -39,6 +39,8 @@ function main(argv) {
   if (!Number.isInteger(seeds) || seeds < 1) throw new Error('--seeds is a positive integer');
   const scope = { seeds, isQuick: values.quick };
   const chosen = experiments.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+  // Before anything runs: it says which commit was run.
+  const environment = { ...environmentOf([]), command: ['node native-bench/routing/run.mjs', ...argv].join(' ') };
   const found = chosen.map(({ name, title, run }) => {
     const outcome = { name, title, ...run(scope) };
     print(`${name}: ${title}`);
@@ -50,7 +52,7 @@ function main(argv) {
   });
   const kept = positionals.length === 0 ? [] : lastOf(values.out);
   const result = {
-    environment: { ...environmentOf([]), command: ['node native-bench/routing/run.mjs', ...argv].join(' ') },
+    environment,
     seeds,
     isQuick: values.quick,
     experiments: experiments.flatMap(({ name }) => [...found, ...kept].find((each) => each.name === name) ?? []),

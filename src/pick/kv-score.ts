@@ -44,6 +44,9 @@ export const kvScoreDefaults: KvScoreSettings = {
   homeSlack: 3,
 };
 
+/** How many copies of a hot prefix may be begun in the time that one takes. With one, a burst within it all meets in one place. */
+const copiesPerPrefill = 4;
+
 /** Below 1, so that k / (1 - k) stays finite. */
 const kvUsageMax = 0.98;
 
@@ -125,7 +128,7 @@ export class KvScore {
     // A copy is made: by the first to compute it, or beside others that have it.
     if (request.matchedTokens[best]! < coldTokens || isCold) {
       const prefillMs = ((loads.pendingTokens[best]! + uncached) / loads.prefillRate[best]!) * 1000;
-      this.#replicas.close(request.root, nowMs + prefillMs);
+      this.#replicas.close(request.root, nowMs + prefillMs / copiesPerPrefill);
     }
     this.#rho += settings.rhoAlpha * (1 - uncached / request.promptTokens - this.#rho);
     this.seconds = this.#seconds(loads, request, best, gamma);

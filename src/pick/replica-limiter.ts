@@ -1,6 +1,5 @@
 /**
- * How fast a hot prefix may spread: for each root at most one more endpoint computes it in the time that computing takes.
- * Without it a burst that arrives within one prefill opens replica after replica, each for a copy that is nearly ready
+ * How fast a hot prefix may spread: after one endpoint has begun to compute it, for a while no other does. Without it a burst that arrives within one prefill opens replica after replica, each for a copy that is nearly ready
  * elsewhere. A fixed table, a root a place; two roots that meet in one place forget each other, and are then not limited.
  */
 export class ReplicaLimiter {
@@ -21,7 +20,7 @@ export class ReplicaLimiter {
     return this.#roots[place] !== (root | 0) || nowMs >= this.#closedUntilMs[place]!;
   }
 
-  /** @hot per pick. An endpoint begins to compute the root's prefix, and will have it at `untilMs`. */
+  /** @hot per pick. An endpoint begins to compute the root's prefix; no other may before `untilMs`. */
   close(root: number, untilMs: number): void {
     const place = root & this.#mask;
     this.#roots[place] = root | 0;

@@ -23,12 +23,26 @@ export function hitRate({ seeds, isQuick }) {
 }
 
 const ttftMaxSeconds = 1;
+/** A sweep is a dozen runs. */
+const kneeSeedsMax = 1;
+const kneePolicies = [
+  policy.roundRobin,
+  policy.leastRequest,
+  policy.consistentHash,
+  policy.sglangCli,
+  policy.blend,
+  policy.sticky,
+  policy.lmetric,
+  policy.greedy,
+  policy.penstock,
+  policy.exact,
+];
 const rates = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
 
 /** @param {{ seeds: number, isQuick: boolean }} scope @returns {import('./index.mjs').Outcome} */
 export function knee({ seeds, isQuick }) {
   const seconds = isQuick ? 120 : 300;
-  const compared = isQuick ? [policy.roundRobin, policy.penstock] : policy.policies;
+  const compared = isQuick ? [policy.roundRobin, policy.penstock] : kneePolicies;
   /** @type {{ name: string, points: [number, number][] }[]} */
   const series = [];
   const rows = compared.map(({ name, ...rest }) => {
@@ -38,7 +52,7 @@ export function knee({ seeds, isQuick }) {
     /** @type {import('../measures.mjs').Measures | null} */
     let atKnee = null;
     for (const perSecond of isQuick ? [8, 12] : rates) {
-      const found = seedsOf(Math.min(seeds, 2)).map((seed) =>
+      const found = seedsOf(Math.min(seeds, kneeSeedsMax)).map((seed) =>
         measuresOf(simulate({ workload: b2b({ seed, perSecond, seconds }), policy: { name, ...rest }, seed })),
       );
       const [measures] = [...found].sort((a, b) => b.ttftP90 - a.ttftP90);

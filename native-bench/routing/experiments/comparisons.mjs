@@ -14,7 +14,7 @@ import { compare, measured, regretOf } from './comparison.mjs';
 
 /** @param {Scope} scope @returns {import('./index.mjs').Outcome} */
 export function conversation({ seeds, isQuick }) {
-  const seconds = isQuick ? 200 : 900;
+  const seconds = isQuick ? 200 : 600;
   const found = compare(policy.policies, (seed) => mooncakeConversation({ seed, speed: 1.4, seconds }), seeds);
   const { own, reference, roundRobin, sglang } = means(found.rows);
   return {
@@ -47,7 +47,7 @@ export function synthetic({ seeds, isQuick }) {
 
 /** @param {Scope} scope @returns {import('./index.mjs').Outcome} */
 export function agents({ seeds, isQuick }) {
-  const seconds = isQuick ? 150 : 600;
+  const seconds = isQuick ? 150 : 400;
   const found = compare(policy.policies, (seed) => agent({ seed, perSecond: 0.16, seconds }), seeds);
   const { own, roundRobin, sglang } = means(found.rows);
   return {
@@ -63,7 +63,7 @@ export function agents({ seeds, isQuick }) {
 
 /** @param {Scope} scope @returns {import('./index.mjs').Outcome} */
 export function chatLowLoad({ seeds, isQuick }) {
-  const seconds = isQuick ? 60 : 240;
+  const seconds = isQuick ? 60 : 120;
   const found = compare(policy.policies, (seed) => chat({ seed, perSecond: 10, seconds }), seeds);
   const own = measured(found.rows, policy.penstock);
   const reference = measured(found.rows, policy.exact);

@@ -1,0 +1,147 @@
+import { expect, test } from 'vitest';
+import { KvScore, kvScoreDefaults } from './kv-score.ts';
+import type { KvLoads, KvRequest } from './kv-score.ts';
+import { Rendezvous } from './rendezvous.ts';
+import { ReplicaLimiter } from './replica-limiter.ts';
+
+const endpointCount = 4;
+const hashes = Array.from({ length: endpointCount }, (_, index) => Math.imul(index + 1, 0x9e3779b1) >>> 0);
+const all = Int32Array.from({ length: endpointCount }, (_, index) => index);
+
+function idle(): KvLoads {
+  const zeros = (): Float64Array => new Float64Array(endpointCount);
+  return {
+    pendingTokens: zeros(),
+    inflight: zeros(),
+    kvUsageRatio: zeros(),
+    prefillRate: zeros().fill(20_000),
+    penaltySeconds: zeros(),
+  };
+}
+
+function request(promptTokens: number, matched: readonly number[], root = 7): KvRequest {
+  return { promptTokens, matchedTokens: Int32Array.from(matched), root, branch: root };
+}
+
+function choose(score: KvScore, loads: KvLoads, wanted: KvRequest, nowMs = 0): number {
+  return score.choose(loads, wanted, all, endpointCount, nowMs);
+}
+
+test('kv score: when one endpoint holds the prompt, it is chosen, until its queue outweighs what it saves', () => {
+  const score = new KvScore(hashes);
+  const loads = idle();
+  expect(choose(score, loads, request(8000, [0, 0, 7900, 0]))).toBe(2);
+  expect(score.uncachedTokens).toBe(100);
+  // 0.4 s of prefill elsewhere, at most three times that with what it does to others.
+  loads.pendingTokens[2] = 2 * 20_000;
+  expect(choose(score, loads, request(8000, [0, 0, 7900, 0]), 60_000)).not.toBe(2);
+});
+
+test('kv score: when two hold the prompt, the less busy one is chosen', () => {
+  const loads = idle();
+  loads.pendingTokens[1] = 9000;
+  expect(choose(new KvScore(hashes), loads, request(8000, [0, 7900, 7900, 0]))).toBe(2);
+});
+
+test('kv score: when a KV cache is nearly full, work goes elsewhere although its queue is shorter', () => {
+  const loads = idle();
+  loads.kvUsageRatio.fill(0.5);
+  loads.kvUsageRatio[0] = 0.97;
+  for (let endpoint = 1; endpoint < endpointCount; endpoint++) loads.pendingTokens[endpoint] = 5000;
+  expect(choose(new KvScore(hashes), loads, request(1000, [0, 0, 0, 0]))).not.toBe(0);
+});
+
+test('kv score: when nobody knows a prompt, all gateways send it to the same home, and many prompts to all endpoints', () => {
+  const homes = new Set<number>();
+  for (let root = 1; root <= 100; root++) {
+    const cold = request(4000, [0, 0, 0, 0], Math.imul(root, 0x85ebca6b));
+    const home = choose(new KvScore(hashes), idle(), cold);
+    expect(choose(new KvScore(hashes), idle(), cold)).toBe(home);
+    homes.add(home);
+  }
+  expect(homes.size).toBe(endpointCount);
+});
+
+test('kv score: when the home of a cold prompt is much busier than others, it goes where it is served sooner', () => {
+  const cold = request(4000, [0, 0, 0, 0]);
+  const home = choose(new KvScore(hashes), idle(), cold);
+  const loads = idle();
+  loads.pendingTokens[home] = 5 * 4000;
+  expect(choose(new KvScore(hashes), loads, cold)).not.toBe(home);
+});
+
+test('kv score: when nothing is ever shared, rho falls to 0 and homes have no more say', () => {
+  const score = new KvScore(hashes);
+  const loads = idle();
+  for (let turn = 0; turn < 500; turn++) choose(score, loads, request(4000, [0, 0, 0, 0], turn), turn * 1000);
+  expect(score.rho).toBeLessThan(0.001);
+  const cold = request(4000, [0, 0, 0, 0]);
+  const home = choose(score, loads, cold);
+  loads.pendingTokens[home] = 100;
+  expect(choose(score, loads, cold)).not.toBe(home);
+});
+
+test('kv score: when a hot prompt outgrows its endpoint, copies are begun one after another, not all at once', () => {
+  const score = new KvScore(hashes);
+  const loads = idle();
+  const matched = [0, 0, 0, 0];
+  const first = choose(score, loads, request(20_000, matched));
+  matched[first] = 19_990;
+  loads.pendingTokens[first] = 200_000;
+  // Computing it takes a second, so the next copy may be begun a quarter of one later.
+  expect(choose(score, loads, request(20_000, matched), 249)).toBe(first);
+  const second = choose(score, loads, request(20_000, matched), 250);
+  expect(second).not.toBe(first);
+  matched[second] = 19_990;
+  loads.pendingTokens[second] = 200_000;
+  expect([first, second]).toContain(choose(score, loads, request(20_000, matched), 499));
+  expect([first, second]).not.toContain(choose(score, loads, request(20_000, matched), 500));
+});
+
+test('kv score: when some endpoints are screened out, only the others are chosen', () => {
+  const candidates = Int32Array.of(1, 3);
+  for (let root = 0; root < 50; root++) {
+    const wanted = request(4000, [4000, 0, 4000, 0], root);
+    expect([1, 3]).toContain(new KvScore(hashes).choose(idle(), wanted, candidates, 2, 0));
+  }
+});
+
+test('kv score: when every cache is crowded, a computed token is charged for more of those it delays', () => {
+  const loads = idle();
+  loads.inflight.fill(20);
+  const wanted = request(8000, [0, 0, 0, 0]);
+  const secondsAt = (kvUsageRatio: number): number => {
+    loads.kvUsageRatio.fill(kvUsageRatio);
+    const score = new KvScore(hashes, { ...kvScoreDefaults, lambda: 0 });
+    choose(score, loads, wanted);
+    return score.seconds;
+  };
+  expect(secondsAt(0.8)).toBeCloseTo(secondsAt(0.2), 9);
+  // 0.4 s for each of 20, at 0.3 instead of 0.1.
+  expect(secondsAt(0.95) - secondsAt(0.2)).toBeCloseTo(0.4 * 20 * 0.2, 9);
+});
+
+test('rendezvous: when an endpoint goes, only its own keys move, each to its second home', () => {
+  const full = new Rendezvous();
+  const without = new Rendezvous();
+  const rest = Int32Array.of(0, 1, 3);
+  for (let key = 0; key < 300; key++) {
+    full.rank(Math.imul(key, 0x27d4eb2f), all, 4, hashes);
+    without.rank(Math.imul(key, 0x27d4eb2f), rest, 3, hashes);
+    expect(without.first).toBe(full.first === 2 ? full.second : full.first);
+    expect(full.second).not.toBe(full.first);
+  }
+  full.rank(1, all, 1, hashes);
+  expect([full.first, full.second]).toEqual([0, -1]);
+});
+
+test('replica limiter: when two roots share a place, the later one counts', () => {
+  const limiter = new ReplicaLimiter(16);
+  limiter.close(3, 1000);
+  expect([limiter.isOpen(3, 999), limiter.isOpen(3, 1000), limiter.isOpen(4, 0)]).toEqual([false, true, true]);
+  limiter.close(19, 1000);
+  expect([limiter.isOpen(3, 0), limiter.isOpen(19, 0)]).toEqual([true, false]);
+  // A negative root, as hashes are.
+  limiter.close(-5, 10);
+  expect(limiter.isOpen(-5, 9)).toBe(false);
+});
