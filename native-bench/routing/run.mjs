@@ -39,8 +39,9 @@ function main(argv) {
   if (!Number.isInteger(seeds) || seeds < 1) throw new Error('--seeds is a positive integer');
   const scope = { seeds, isQuick: values.quick };
   const chosen = experiments.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
-  // Before anything runs: it says which commit was run.
-  const environment = { ...environmentOf([]), command: ['node native-bench/routing/run.mjs', ...argv].join(' ') };
+  // Before anything runs: it says which commit was run. Experiments not named are those of the last result.
+  const command = `node native-bench/routing/run.mjs --seeds ${seeds}${values.quick ? ' --quick' : ''}`;
+  const environment = { ...environmentOf([]), command };
   const found = chosen.map(({ name, title, run }) => {
     const outcome = { name, title, ...run(scope) };
     print(`${name}: ${title}`);

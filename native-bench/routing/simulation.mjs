@@ -36,8 +36,8 @@ export function simulate({ workload, policy, seed, endpointCount = 8, routers: r
   const routers = new Routers(routerOptions, workload.profile, endpointCount);
   const queue = new ArrivalQueue(workload.specs);
   const stepEnds = new Float64Array(endpointCount).fill(Number.POSITIVE_INFINITY);
-  const polled = new Array(endpointCount).fill(0);
-  const dispatchCounts = new Array(endpointCount).fill(0);
+  const polled = Array.from({ length: endpointCount }, () => 0);
+  const dispatchCounts = Array.from({ length: endpointCount }, () => 0);
   const downUntil = new Float64Array(endpointCount);
   const candidates = new Int32Array(endpointCount);
   /** @type {import('./view.mjs').Flight[]} */

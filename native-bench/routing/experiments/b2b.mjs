@@ -7,7 +7,7 @@ import { compare, measured, seedsOf } from './comparison.mjs';
 
 /** @param {{ seeds: number, isQuick: boolean }} scope @returns {import('./index.mjs').Outcome} */
 export function hitRate({ seeds, isQuick }) {
-  const seconds = isQuick ? 150 : 900;
+  const seconds = isQuick ? 150 : 600;
   const { rows, bounds } = compare(policy.policies, (seed) => b2b({ seed, perSecond: 12, seconds }), seeds);
   const own = measured(rows, policy.penstock);
   const reference = measured(rows, policy.exact);
@@ -41,7 +41,7 @@ const rates = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
 
 /** @param {{ seeds: number, isQuick: boolean }} scope @returns {import('./index.mjs').Outcome} */
 export function knee({ seeds, isQuick }) {
-  const seconds = isQuick ? 120 : 300;
+  const seconds = isQuick ? 120 : 240;
   const compared = isQuick ? [policy.roundRobin, policy.penstock] : kneePolicies;
   /** @type {{ name: string, points: [number, number][] }[]} */
   const series = [];

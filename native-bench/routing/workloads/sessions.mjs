@@ -92,8 +92,8 @@ function sessions(shape, { seed, perSecond, seconds }) {
     const boundaries = turns.map(({ promptTokens }) => promptTokens);
     /** @type {import('../request.mjs').Spec | null} */
     let following = null;
-    for (const turn of turns.reverse()) {
-      following = { ...turn, chain, chainCount: blockCount, ownName: 0, boundaries, following };
+    for (let index = turns.length - 1; index >= 0; index--) {
+      following = { ...turns[index], chain, chainCount: blockCount, ownName: 0, boundaries, following };
     }
     return /** @type {import('../request.mjs').Spec} */ (/** @type {unknown} */ (following));
   });
