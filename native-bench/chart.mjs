@@ -24,6 +24,20 @@ const colourOf = {
   portkey: '#222222',
 };
 
+/** For names that are no peers. */
+const otherColours = [
+  '#999999',
+  '#c9a227',
+  '#3c7a3f',
+  '#c8553d',
+  '#8a5aa8',
+  '#a3c585',
+  '#d98cb3',
+  '#8a6d1b',
+  '#222222',
+  '#5fa8dc',
+];
+
 /** @typedef {{ name: string, isLog: boolean, format: (value: number) => string }} Axis */
 
 /**
@@ -61,7 +75,7 @@ export function lineChartSvg({ title, subtitle, series, xAxis, yAxis }) {
   parts.push(text((plot.left + width - plot.right) / 2, height - 10, 'middle', xAxis.name));
   parts.push(text(plot.left - 8, plot.top - 8, 'end', yAxis.name));
   for (const [index, { name, points }] of drawn.entries()) {
-    const colour = colourOf[name] ?? '#444444';
+    const colour = colourOf[name] ?? otherColours[index % otherColours.length];
     const path = points.map(([a, b]) => `${x.at(a).toFixed(1)},${y.at(b).toFixed(1)}`).join(' ');
     const strokeWidth = name === 'penstock' ? 3 : 1.5;
     parts.push(`<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="${strokeWidth}"/>`);
