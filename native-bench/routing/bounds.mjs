@@ -1,6 +1,7 @@
 /**
- * What no router could pass: the tokens that one cache, of all endpoints' sizes together and without copies, would have hit
- * on the same requests in the same order. B0 is one without an end, B1 one that evicts the longest unused.
+ * Yardsticks: the tokens that one cache, of all endpoints' sizes together and without copies, would have hit on the same
+ * requests in the same order. B0 has no end, and no router can pass it. B1 evicts the longest unused, which is not the best
+ * that could be evicted: several small caches may come out ahead of it.
  */
 import { KvBlocks } from './kv-blocks.mjs';
 import { warmShare } from './measures.mjs';
