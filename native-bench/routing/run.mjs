@@ -1,5 +1,5 @@
 /**
- * `node native-bench/routing/run.mjs [experiment...] [--seeds N] [--quick]`: routing policies on a simulated fleet.
+ * `node native-bench/routing/run.mjs [experiment...] [--seeds N] [--first-seed N] [--quick]`: routing policies on a simulated fleet.
  *
  * To read: `profiles` and `kv-blocks` and `engine` are a model server, `workloads/` what is sent, `view` and `routers` what a
  * gateway knows, `policies/` who is compared, `simulation` one run, `experiments/` what is asked.
@@ -24,6 +24,7 @@ function main(argv) {
     allowPositionals: true,
     options: {
       seeds: { type: 'string', default: '3' },
+      'first-seed': { type: 'string', default: '1' },
       quick: { type: 'boolean', default: false },
       out: { type: 'string', default: fileURLToPath(new URL('results', import.meta.url)) },
       list: { type: 'boolean', default: false },
@@ -37,10 +38,12 @@ function main(argv) {
   }
   const seeds = Number(values.seeds);
   if (!Number.isInteger(seeds) || seeds < 1) throw new Error('--seeds is a positive integer');
-  const scope = { seeds, isQuick: values.quick };
+  const firstSeed = Number(values['first-seed']);
+  if (!Number.isInteger(firstSeed) || firstSeed < 1) throw new Error('--first-seed is a positive integer');
+  const scope = { seeds: Array.from({ length: seeds }, (_, index) => firstSeed + index), isQuick: values.quick };
   const chosen = experiments.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
   // Before anything runs: it says which commit was run. Experiments not named are those of the last result.
-  const command = `node native-bench/routing/run.mjs --seeds ${seeds}${values.quick ? ' --quick' : ''}`;
+  const command = `node native-bench/routing/run.mjs --seeds ${seeds}${firstSeed === 1 ? '' : ` --first-seed ${firstSeed}`}${values.quick ? ' --quick' : ''}`;
   const environment = { ...environmentOf([]), command };
   const found = chosen.map(({ name, title, run }) => {
     const outcome = { name, title, ...run(scope) };

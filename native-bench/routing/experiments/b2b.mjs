@@ -3,9 +3,9 @@ import { measuresOf } from '../measures.mjs';
 import * as policy from '../policies/index.mjs';
 import { simulate } from '../simulation.mjs';
 import { b2b } from '../workloads/index.mjs';
-import { compare, measured, seedsOf } from './comparison.mjs';
+import { compare, measured } from './comparison.mjs';
 
-/** @param {{ seeds: number, isQuick: boolean }} scope @returns {import('./index.mjs').Outcome} */
+/** @param {{ seeds: readonly number[], isQuick: boolean }} scope @returns {import('./index.mjs').Outcome} */
 export function hitRate({ seeds, isQuick }) {
   const seconds = isQuick ? 150 : 600;
   const { rows, bounds } = compare(policy.policies, (seed) => b2b({ seed, perSecond: 12, seconds }), seeds);
@@ -39,7 +39,7 @@ const kneePolicies = [
 ];
 const rates = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
 
-/** @param {{ seeds: number, isQuick: boolean }} scope @returns {import('./index.mjs').Outcome} */
+/** @param {{ seeds: readonly number[], isQuick: boolean }} scope @returns {import('./index.mjs').Outcome} */
 export function knee({ seeds, isQuick }) {
   const seconds = isQuick ? 120 : 240;
   const compared = isQuick ? [policy.roundRobin, policy.penstock] : kneePolicies;
@@ -52,9 +52,11 @@ export function knee({ seeds, isQuick }) {
     /** @type {import('../measures.mjs').Measures | null} */
     let atKnee = null;
     for (const perSecond of isQuick ? [8, 12] : rates) {
-      const found = seedsOf(Math.min(seeds, kneeSeedsMax)).map((seed) =>
-        measuresOf(simulate({ workload: b2b({ seed, perSecond, seconds }), policy: { name, ...rest }, seed })),
-      );
+      const found = seeds
+        .slice(0, kneeSeedsMax)
+        .map((seed) =>
+          measuresOf(simulate({ workload: b2b({ seed, perSecond, seconds }), policy: { name, ...rest }, seed })),
+        );
       const [measures] = [...found].sort((a, b) => b.ttftP90 - a.ttftP90);
       points.push([perSecond, measures.ttftP90]);
       atKnee ??= measures;

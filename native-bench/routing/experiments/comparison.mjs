@@ -7,15 +7,15 @@ import { simulate } from '../simulation.mjs';
 /**
  * @param {readonly import('../policies/index.mjs').Policy[]} policies
  * @param {(seed: number) => import('../workloads/index.mjs').Workload} workloadOf
- * @param {number} seedCount
+ * @param {readonly number[]} seeds
  * @param {Partial<import('../simulation.mjs').RunOptions> & { warmShare?: number }} [options]
  * @returns {{ rows: import('./index.mjs').Row[], bounds: Record<string, number> }}
  */
-export function compare(policies, workloadOf, seedCount, options = {}) {
+export function compare(policies, workloadOf, seeds, options = {}) {
   /** @type {Record<string, number>} */
   const bounds = { infinite: 0, pooled: 0 };
   const rows = policies.map((policy) => {
-    const all = seedsOf(seedCount).map((seed) => {
+    const all = seeds.map((seed) => {
       const workload = workloadOf(seed);
       const run = simulate({ workload, policy, seed, ...options });
       if (policy === exact) {
@@ -24,19 +24,14 @@ export function compare(policies, workloadOf, seedCount, options = {}) {
           workload,
           options.endpointCount ?? 8,
         );
-        bounds.infinite += found.infinite / seedCount;
-        bounds.pooled += found.pooled / seedCount;
+        bounds.infinite += found.infinite / seeds.length;
+        bounds.pooled += found.pooled / seeds.length;
       }
       return measuresOf(run, options.warmShare);
     });
     return { label: policy.name, measures: meanOf(all), extra: {} };
   });
   return { rows, bounds };
-}
-
-/** @param {number} count */
-export function seedsOf(count) {
-  return Array.from({ length: count }, (_, index) => index + 1);
 }
 
 /** The measures of one policy. @param {readonly import('./index.mjs').Row[]} rows @param {import('../policies/index.mjs').Policy} policy */

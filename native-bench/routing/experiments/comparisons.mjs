@@ -10,7 +10,7 @@ import {
 } from '../workloads/index.mjs';
 import { compare, measured, regretOf } from './comparison.mjs';
 
-/** @typedef {{ seeds: number, isQuick: boolean }} Scope */
+/** @typedef {{ seeds: readonly number[], isQuick: boolean }} Scope */
 
 /** @param {Scope} scope @returns {import('./index.mjs').Outcome} */
 export function conversation({ seeds, isQuick }) {
@@ -102,7 +102,7 @@ export function unshared({ seeds, isQuick }) {
 /** The first tenth is measured too: it is the whole point. @returns {import('./index.mjs').Outcome} */
 export function thirtyTimes() {
   const options = { endpointCount: 3, warmShare: 0 };
-  const { rows } = compare([policy.roundRobin, policy.penstock], () => thirty(), 1, options);
+  const { rows } = compare([policy.roundRobin, policy.penstock], () => thirty(), [1], options);
   const own = measured(rows, policy.penstock).hit;
   const roundRobin = measured(rows, policy.roundRobin).hit;
   return {

@@ -22,7 +22,7 @@
  * @typedef {object} Experiment
  * @property {string} name
  * @property {string} title
- * @property {(scope: { seeds: number, isQuick: boolean }) => Outcome} run
+ * @property {(scope: { seeds: readonly number[], isQuick: boolean }) => Outcome} run
  */
 import { hitRate, knee } from './b2b.mjs';
 import { restart, stampede } from './disturbances.mjs';

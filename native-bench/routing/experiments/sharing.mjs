@@ -5,13 +5,12 @@ import { scored } from '../policies/score.mjs';
 import { oneRouter } from '../routers.mjs';
 import { simulate } from '../simulation.mjs';
 import { agent, b2b } from '../workloads/index.mjs';
-import { seedsOf } from './comparison.mjs';
 
 /** Each is fifteen kinds of routers. */
 const seedsMax = 2;
 const withoutHomes = scored('penstock without homes', { homeSlack: 0, coldRatio: 0 });
 
-/** @param {{ seeds: number, isQuick: boolean }} scope @returns {import('./index.mjs').Outcome} */
+/** @param {{ seeds: readonly number[], isQuick: boolean }} scope @returns {import('./index.mjs').Outcome} */
 export function sharing({ seeds, isQuick }) {
   /** @type {[string, import('../routers.mjs').RouterOptions, import('../policies/index.mjs').Policy][]} */
   const cases = [['1 router', oneRouter, penstock]];
@@ -35,9 +34,9 @@ export function sharing({ seeds, isQuick }) {
   const checks = [];
   for (const [name, workloadOf] of Object.entries(workloads)) {
     const found = cases.map(([label, routers, policy]) => {
-      const all = seedsOf(Math.min(seeds, seedsMax)).map((seed) =>
-        measuresOf(simulate({ workload: workloadOf(seed), policy, seed, routers })),
-      );
+      const all = seeds
+        .slice(0, seedsMax)
+        .map((seed) => measuresOf(simulate({ workload: workloadOf(seed), policy, seed, routers })));
       return { label, measures: meanOf(all) };
     });
     const one = found[0].measures.hit;
