@@ -31,6 +31,7 @@ test('config: when only listeners and pools are given, every other setting has t
     shedDelayMs: 500,
     shedMemoryPercent: 85,
     uploadRateMinBytes: 16_384,
+    dispatchMinBytes: 0,
     priorityHeader: null,
   });
   expect(config.timeouts).toEqual({

@@ -67,6 +67,12 @@ export const overloadShape = {
     max: '1GiB',
     doc: 'Bytes a second of a request body, over 7 s; a slower client gets 408. 0 leaves it to the acceptor, which cuts below 16 KB/s after 12 s without an answer.',
   }),
+  dispatch_min_bytes: bytes({
+    default: 0,
+    min: 0,
+    max: '1GiB',
+    doc: 'Of a body, before its request takes a place at an endpoint; a shorter body when it is complete. 0 is as soon as the route is known. `64KiB` costs a usual client nothing and keeps bodies that come in drips away from the endpoints.',
+  }),
   priority_header: optional(
     headerName({
       doc: 'Request header whose value `low`, `normal` or `high` is the priority, over those of model and listener. Only where clients cannot set it themselves.',

@@ -20,6 +20,7 @@ interface Step {
  */
 export class FilterChain {
   readonly #head: readonly Step[];
+  readonly #refusal: readonly Step[];
   readonly #facts: readonly Step[];
   readonly #requestBody: readonly Step[];
   readonly #responseHead: readonly Step[];
@@ -33,6 +34,7 @@ export class FilterChain {
   constructor(steps: readonly Step[]) {
     const having = (hook: keyof Filter): Step[] => steps.filter((step) => step.filter[hook] !== undefined);
     this.#head = having('onRequestHead').filter((step) => step.condition?.needsFacts !== true);
+    this.#refusal = this.#head.filter((step) => step.filter.runsOnRefusal === true);
     const lateHeads = having('onRequestHead').filter((step) => step.condition?.needsFacts === true);
     this.#facts = [
       ...lateHeads.map(({ filter, condition }): Step => ({
@@ -65,6 +67,13 @@ export class FilterChain {
       if (answer !== undefined) return answer;
     }
     return null;
+  }
+
+  /** The request is refused before its head has gone through the chain: it keeps its id, and its line in the log. */
+  onRefusal(exchange: FilteredExchange): void {
+    for (const { filter, condition } of this.#refusal) {
+      if (condition === null || condition.matches(exchange)) filter.onRequestHead!(exchange);
+    }
   }
 
   onRequestFacts(exchange: FilteredExchange): Answer | null {

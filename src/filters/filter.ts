@@ -25,6 +25,8 @@ export type FilteredExchange = Pick<Exchange, 'head' | 'facts' | 'responseHead' 
  * ends its exchange with 500 `internal_error`; the process goes on.
  */
 export interface Filter {
+  /** For the gateway's own: the head hook runs for requests refused at the door, too, because it costs next to nothing. */
+  readonly runsOnRefusal?: true;
   /** The request head is here. Return an answer to end the exchange with it. */
   onRequestHead?(exchange: FilteredExchange): Answer | void;
   /** The model is known (the body may still be arriving). Return an answer to end the exchange with it. */

@@ -82,6 +82,7 @@ function readPart(form: Pieces, at: number, delimiter: Buffer): Part | null {
     const parameters = parametersOf(line.slice(colonAt + 1), 'form-data');
     if (parameters === null || parameters.has('name*') || name !== null) return null;
     name = parameters.get('name') ?? null;
+    if (name === null) return null; // A second field with a name would be read by some.
     if (parameters.has('filename') || parameters.has('filename*')) isPlainField = false;
   }
   // A backslash in a name is an escape to some readers and a character to others.

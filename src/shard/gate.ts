@@ -39,6 +39,7 @@ export class Gate {
     const reason = this.#shedder.refusal(exchange.priority, exchange.runtime!.config.limits);
     exchange.isAdmitted = reason === null;
     if (reason === null) return true;
+    exchange.runtime!.chains[exchange.listenerIndex]!.onRefusal(exchange);
     if (reason === 'requests_max') {
       this.#closer.fail(exchange, 'saturated', 'The gateway handles as many requests as it may.');
       return false;

@@ -118,7 +118,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       exchange.request.become(Half.done);
       exchange.body.isComplete = true; // Or the endpoint's connection would not count as reusable.
     }
-    if (exchange.bodyLook <= BodyLook.casual) this.#route(exchange);
+    if (exchange.bodyLook <= BodyLook.casual && !waitsForBytes(exchange)) this.#route(exchange);
   }
 
   /** @hot per chunk. */
@@ -144,7 +144,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       this.#resume(exchange); // There is nothing left to hold up, and a paused client is not seen to leave.
     }
     if (exchange.bodyLook !== BodyLook.none && !this.#look(exchange, isLast)) return;
-    if (exchange.isRouted) exchange.requestRelay.pump();
+    if (!exchange.isRouted && exchange.bodyLook <= BodyLook.casual && !waitsForBytes(exchange)) this.#route(exchange);
+    else if (exchange.isRouted) exchange.requestRelay.pump();
   }
 
   onAborted(exchange: GatewayExchange): void {
@@ -289,7 +290,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       if (isStrict && exchange.runtime!.config.limits.jsonCheck === 'full') return this.#checkWhole(exchange);
       return this.#route(exchange);
     }
-    if (bodyLook === BodyLook.strict && scanner!.hasModel) {
+    if (bodyLook === BodyLook.strict && scanner!.hasModel && !waitsForBytes(exchange)) {
       takeFacts(facts, scanner!);
       return this.#route(exchange);
     }
@@ -380,6 +381,11 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     exchange.isDownstreamPaused = false;
     exchange.downstream!.resume();
   }
+}
+
+/** `limits.dispatch_min_bytes`: a body in drips takes no place at an endpoint. */
+function waitsForBytes({ head, body, runtime }: GatewayExchange): boolean {
+  return head.hasBody && !body.isComplete && body.receivedBytes < runtime!.config.limits.dispatchMinBytes;
 }
 
 /** Asked through a call, because the compiler does not know that the calls before it may have ended the exchange. */

@@ -147,13 +147,15 @@ test('admission: when as many requests are open as may be, the next gets 503 at 
   const peer = await gateway.upstream.accept();
   await peer.request();
   const second = await gateway.client();
-  const response = await second.ask('POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n');
+  const response = await second.ask(
+    'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-request-id: mine\r\ncontent-length: 5\r\n\r\n',
+  );
   expect([response.status, codeOf(response.text), fieldOf(response.head, 'retry-after')]).toEqual([
     503,
     'saturated',
     '1',
   ]);
-  expect(fieldOf(response.head, 'x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+  expect(fieldOf(response.head, 'x-request-id')).toBe('mine');
   expect(gateway.counts(metrics.shed.name)['requests_max normal']).toBe(1);
   peer.send(answerText('one'));
   expect((await first.response()).text).toBe('one');
@@ -162,6 +164,8 @@ test('admission: when as many requests are open as may be, the next gets 503 at 
   await peer.request();
   peer.send(answerText('two'));
   expect((await second.response()).text).toBe('two');
+  await gateway.closeReason(3);
+  expect(gateway.accessLog().map(({ reason }) => reason)).toContain('saturated');
 });
 
 // FAULTS F52, F53: what is open already is not touched.

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { metrics } from '../../src/account/index.ts';
-import { chatRequest, requestText, rig, type Rig, turns, until } from '../rig/index.ts';
+import { answerText, chatRequest, requestText, rig, type Rig, turns, until } from '../rig/index.ts';
 
 // FAULTS R8, F05, F07. The periods are 7 s; the rig lets them go by at once.
 const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
@@ -119,3 +119,35 @@ test('slow client: when the whole body is here, nothing is asked of it, however 
   expect(gateway.phases()).toEqual(['waiting']);
   client.destroy();
 });
+
+// FAULTS F07: a client that drips holds nothing that others need.
+for (const [what, models] of [
+  ['routing needs the model', 'models: [{ name: a, targets: [{ pool: only }] }]'],
+  ['routing needs nothing', ''],
+] as const) {
+  test(`slow client: when dispatch_min_bytes is set and ${what}, a body gets an endpoint with that many bytes, or its end`, async () => {
+    const gateway = await rig({
+      yaml: `
+limits: { dispatch_min_bytes: 64KiB }
+${models}
+pools: [{ name: only, engine: none, picker: round_robin, endpoints: [{ url: "$UPSTREAM" }] }]
+`,
+    });
+    const wire = chatRequest(`{"model":"a","p":"${'x'.repeat(100_000)}"}`);
+    const slow = await gateway.client();
+    slow.send(wire.slice(0, 20_000));
+    const quick = await gateway.client();
+    // Whole, however short.
+    quick.send(chatRequest('{"model":"a"}'));
+    const peer = await gateway.upstream.accept();
+    expect((await peer.request()).text).toBe('{"model":"a"}');
+    expect(gateway.phases().sort()).toEqual(['receiving', 'waiting']);
+    slow.send(wire.slice(20_000, 70_000));
+    await gateway.upstream.accept();
+    slow.send(wire.slice(70_000));
+    expect((await gateway.upstream.peers[1]!.request()).text).toBe(wire.slice(wire.indexOf('\r\n\r\n') + 4));
+    peer.send(answerText('quick'));
+    gateway.upstream.peers[1]!.send(answerText('slow'));
+    expect([(await quick.response()).text, (await slow.response()).text]).toEqual(['quick', 'slow']);
+  });
+}

@@ -220,9 +220,9 @@ export const clientRows: readonly FaultRow[] = [
   },
   {
     id: 'F07',
-    how: '100 bodies of 3 MB arrive at 1 KB/s, the model in their first bytes',
+    how: '100 bodies of 3 MB arrive at 1 KB/s, the model in their first bytes; dispatch_min_bytes 64KiB',
     async run(stage) {
-      await stage.start();
+      await stage.start({ top: 'limits: { dispatch_min_bytes: 64KiB }' });
       const before = stage.gateway.rssMB();
       const startMs = performance.now();
       const slow = await openIdle(stage.gateway.port, 100, '127.0.0.1');
