@@ -11,6 +11,7 @@ ${scenarios.map(({ name, summary }) => `  ${name.padEnd(13)} ${summary}`).join('
 Flags:
   --exchanges N   of chaos (200000)
   --minutes N     of mixed (10)
+  --seconds N     of reload, upgrade, restart (60)
   --count N       samples of each phase of aborts; clients of slow-readers; connections of idle
   --seed N        of what is drawn; printed with every result
   --save          keep the result in test/endurance/results/, from which docs/resilience.md is written
@@ -39,6 +40,7 @@ export function parseSettings(argv) {
     scenario: name,
     exchanges: numberOf('exchanges', values.exchanges, 200_000, 1),
     minutes: numberOf('minutes', values.minutes, 10, 0.01),
+    seconds: numberOf('seconds', values.seconds, 60, 1),
     count: numberOf('count', values.count, 0, 1),
     seed: numberOf('seed', values.seed, Math.floor(Math.random() * 1e9), 0),
     jsonPath: values.json ?? fileURLToPath(new URL(`results/${kept}${name}.json`, import.meta.url)),
@@ -55,6 +57,7 @@ function parse(argv) {
       options: {
         exchanges: { type: 'string' },
         minutes: { type: 'string' },
+        seconds: { type: 'string' },
         count: { type: 'string' },
         seed: { type: 'string' },
         save: { type: 'boolean' },

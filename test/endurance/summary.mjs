@@ -57,15 +57,16 @@ function tally({ checks }, kind) {
 }
 
 /** @param {import('./types.d.ts').Result} result */
-function sectionOf({ scenario, summary, environment: env, startedAt, checks, figures, notes, settings }) {
+function sectionOf({ scenario, summary, environment: env, startedAt, checks, figures, notes, settings, samples }) {
   const verdict = (/** @type {import('./types.d.ts').Check} */ { kind, isKept }) =>
     kind === 'promise' ? (isKept ? 'kept' : '**broken**') : isKept ? 'met' : '**missed**';
+  const plot = samples.length === 0 ? '' : ` [Plot](../test/endurance/results/${scenario}.svg).`;
   return [
     `## ${scenario}`,
     '',
     `${capital(cell(summary.replace(/^--\w+ N: /, '')))}.`,
     '',
-    `${env.cores} cores (${env.cpu}), Linux ${env.kernel}, Node ${env.node}, commit ${env.commit}, ${startedAt.slice(0, 10)}, seed ${settings.seed}. [Plot](../test/endurance/results/${scenario}.svg).`,
+    `${env.cores} cores (${env.cpu}), Linux ${env.kernel}, Node ${env.node}, commit ${env.commit}, ${startedAt.slice(0, 10)}, seed ${settings.seed}.${plot}`,
     '',
     '| | Promise or target | Seen |',
     '| --- | --- | --- |',

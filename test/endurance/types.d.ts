@@ -7,6 +7,8 @@ export interface Settings {
   exchanges: number;
   /** Of `mixed`. */
   minutes: number;
+  /** Of `reload`, `upgrade` and `restart`. */
+  seconds: number;
   /** Samples of each phase of `aborts`; clients of `slow-readers`; connections of `idle`. 0: the scenario's own. */
   count: number;
   seed: number;

@@ -19,7 +19,7 @@ export class Sabotage {
   }
 
   begin(
-    what: 'shard-throws' | 'shard-stalls' | 'worker-throws' | 'gateway-exits' | 'clock-ahead' | 'clock-behind',
+    what: 'shard-exits' | 'shard-stalls' | 'worker-throws' | 'gateway-exits' | 'clock-ahead' | 'clock-behind',
   ): void {
     writeFileSync(join(this.#folder, what), '');
   }

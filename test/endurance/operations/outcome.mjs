@@ -1,10 +1,9 @@
-/** What a scenario found, and how it is told: one line a promise, JSON where it is asked for, exit code 1 on a broken one. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { availableParallelism, loadavg, release } from 'node:os';
-import { parseArgs } from 'node:util';
+/** What an operation under load found, in the form in which the other scenarios tell it. */
+import { readFileSync } from 'node:fs';
+import { Checks } from '../checks.mjs';
 
 /** @typedef {{ text: string, isKept: boolean, seen: string | number }} Promise_ */
-/** @typedef {{ scenario: string, seconds: number, promises: Promise_[], figures: Record<string, unknown> }} Outcome */
+/** @typedef {{ promises: Promise_[], figures: Record<string, unknown> }} Outcome */
 
 /** Whether the kernel hands connections that wait at a closing listener to another one of the port. */
 export function migratesRequests() {
@@ -16,27 +15,34 @@ export function migratesRequests() {
 }
 
 /**
- * The command line of a scenario: `--seconds N --json FILE`.
- * @param {(options: { seconds: number }) => Promise<Outcome>} run @param {number} secondsDefault
+ * @param {{ name: string, summary: string, run: (options: { seconds: number }) => Promise<Outcome> }} operation
+ * @returns {import('../types.d.ts').Scenario}
  */
-export async function main(run, secondsDefault) {
-  const { values } = parseArgs({
-    options: { seconds: { type: 'string', default: String(secondsDefault) }, json: { type: 'string' } },
-  });
-  // Times say little on a machine that does other things: this is how much it did before.
-  const [loadAverage] = loadavg();
-  const outcome = await run({ seconds: Number(values.seconds) });
-  const environment = {
-    node: process.version,
-    kernel: release(),
-    cpus: availableParallelism(),
-    load_average: loadAverage,
-    tcp_migrate_req: migratesRequests() ? 1 : 0,
+export function scenarioOf({ name, summary, run }) {
+  return {
+    name,
+    summary,
+    run: async ({ settings: { seconds } }) => {
+      const { promises, figures } = await run({ seconds });
+      const checks = new Checks();
+      for (const { text, isKept, seen } of promises) checks.promise(text, isKept, seen);
+      const told = Object.entries({ ...figures, tcp_migrate_req: migratesRequests() ? 1 : 0 });
+      return {
+        figures: Object.fromEntries(told.map(([key, value]) => [key, textOf(value)])),
+        checks: checks.list,
+        samples: [],
+        notes: [],
+      };
+    },
   };
-  if (values.json !== undefined)
-    writeFileSync(values.json, `${JSON.stringify({ environment, ...outcome }, null, 2)}\n`);
-  console.log(JSON.stringify({ environment, ...outcome.figures }, null, 2));
-  for (const { text, isKept, seen } of outcome.promises)
-    console.log(`${isKept ? 'kept  ' : 'BROKEN'} ${text}: ${seen}`);
-  process.exit(outcome.promises.every(({ isKept }) => isKept) ? 0 : 1);
+}
+
+/** @param {unknown} value @returns {string | number} */
+function textOf(value) {
+  if (typeof value === 'number') return value;
+  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(String).join('; ');
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Object.entries(value)
+    .map(([key, each]) => `${key} ${textOf(each)}`)
+    .join(', ');
 }

@@ -242,6 +242,8 @@ export const exhaustionRows: readonly FaultRow[] = [
         }
       });
       writeFileSync(join(group, 'memory.limit_in_bytes'), String(300 * 1024 * 1024));
+      // Chats beside it are bodies, too.
+      stage.calmErrorsBecause = 'there is no memory for any body';
       const enter = `echo $$ > ${group}/cgroup.procs; exec "$0" "$@"`;
       await stage.start({ wrapper: ['sh', '-c', enter] });
       stage.engine.behave = speak(1000);

@@ -1,5 +1,5 @@
 /**
- * What a native crash costs (`node test/endurance/restart.mjs --seconds 60 [--json FILE]`): the gateway process is ended from
+ * What a native crash costs (`npm run soak -- restart --seconds 60`): the gateway process is ended from
  * outside, by one signal after the other, and a client tries to connect the whole time. Measured: from the signal to the first
  * connection that is accepted by the next process, and to the first answer.
  */
@@ -10,17 +10,23 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Engine } from './operations/engines.mjs';
-import { percentile } from './operations/load.mjs';
-import { main } from './operations/outcome.mjs';
-import { freePort, GatewayProcess } from './operations/process.mjs';
+import { Engine } from '../operations/engines.mjs';
+import { percentile } from '../operations/load.mjs';
+import { scenarioOf } from '../operations/outcome.mjs';
+import { freePort, GatewayProcess } from '../operations/process.mjs';
 
 const signals = /** @type {const} */ (['SIGABRT', 'SIGSEGV', 'SIGKILL']);
 /** As the signals of a crash: a life of 30 s counts as healthy, shorter ones wait longer and longer (control/backoff.ts). */
 const roundsPerLife = 2;
 
-/** @param {{ seconds: number }} options @returns {Promise<import('./operations/outcome.mjs').Outcome>} */
-export async function restartScenario({ seconds }) {
+export const restart = scenarioOf({
+  name: 'restart',
+  summary: 'the process ends by a native crash; how long until the next one accepts',
+  run: runRestart,
+});
+
+/** @param {{ seconds: number }} options @returns {Promise<import('../operations/outcome.mjs').Outcome>} */
+async function runRestart({ seconds }) {
   const folder = await mkdtemp(join(tmpdir(), 'penstock-restart-'));
   const engine = await new Engine(100).listen();
   const endMs = performance.now() + seconds * 1000;
@@ -70,8 +76,6 @@ pools: [{ name: only, engine: none, endpoints: [{ url: "${engine.url}" }] }]
     ]),
   );
   return {
-    scenario: 'restart',
-    seconds,
     promises: [
       {
         text: 'signal to first accepted connection: at most 2000 ms',
@@ -117,5 +121,3 @@ async function answer(port) {
     return 0;
   }
 }
-
-if (process.argv[1] === import.meta.filename) await main(restartScenario, 60);

@@ -1,20 +1,26 @@
 /**
- * Reloads under load (`node test/endurance/reload.mjs --seconds 60 [--json FILE]`): once a second the file changes in its
+ * Reloads under load (`npm run soak -- reload --seconds 60`): once a second the file changes in its
  * pools, models, filters and limits, while chats, uploads and streams run that last longer than one configuration.
  */
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { configField, Engine } from './operations/engines.mjs';
-import { Load, percentile } from './operations/load.mjs';
-import { main } from './operations/outcome.mjs';
-import { freePort, GatewayProcess, leftovers } from './operations/process.mjs';
+import { configField, Engine } from '../operations/engines.mjs';
+import { Load, percentile } from '../operations/load.mjs';
+import { scenarioOf } from '../operations/outcome.mjs';
+import { freePort, GatewayProcess, leftovers } from '../operations/process.mjs';
 
 const eventGapMs = 100;
 
-/** @param {{ seconds: number, periodMs?: number }} options @returns {Promise<import('./operations/outcome.mjs').Outcome>} */
-export async function reloadScenario({ seconds, periodMs = 1000 }) {
+export const reload = scenarioOf({
+  name: 'reload',
+  summary: 'a reload a second that changes pools, models, filters and limits, under load',
+  run: runReload,
+});
+
+/** @param {{ seconds: number, periodMs?: number }} options @returns {Promise<import('../operations/outcome.mjs').Outcome>} */
+async function runReload({ seconds, periodMs = 1000 }) {
   const folder = await mkdtemp(join(tmpdir(), 'penstock-reload-'));
   const path = join(folder, 'gateway.yaml');
   const engines = await Promise.all([0, 1, 2].map(() => new Engine(eventGapMs).listen()));
@@ -70,8 +76,6 @@ filter_chains: [{ name: edge, filters: [{ filter: request_id }, { filter: header
 
   const p99Ms = percentile(spreadsMs, 0.99);
   return {
-    scenario: 'reload',
-    seconds,
     promises: [
       {
         text: 'requests that failed, or were answered by two configurations: 0',
@@ -102,5 +106,3 @@ filter_chains: [{ name: edge, filters: [{ filter: request_id }, { filter: header
     },
   };
 }
-
-if (process.argv[1] === import.meta.filename) await main(reloadScenario, 60);

@@ -1,28 +1,34 @@
 /**
- * Upgrades under load (`node test/endurance/upgrade.mjs --seconds 60 [--json FILE]`), as docs/operations.md says: start the
+ * Upgrades under load (`npm run soak -- upgrade --seconds 60`), as docs/operations.md says: start the
  * new process, wait until it is ready, SIGTERM the old one. Every third new process fails at its start instead.
  *
  * No request is lost where the kernel hands on what waits at a closing listener (net.ipv4.tcp_migrate_req=1); without that
  * the resets are counted and bounded. In a network namespace of its own the setting can be tried without touching the system:
  *
- *   unshare --net sh -c 'ip link set lo up; sysctl -qw net.ipv4.tcp_migrate_req=1; node test/endurance/upgrade.mjs'
+ *   unshare --net sh -c 'ip link set lo up; sysctl -qw net.ipv4.tcp_migrate_req=1; npm run soak -- upgrade'
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { configField, Engine } from './operations/engines.mjs';
-import { Load, percentile } from './operations/load.mjs';
-import { main, migratesRequests } from './operations/outcome.mjs';
-import { freePort, GatewayProcess, leftovers } from './operations/process.mjs';
+import { configField, Engine } from '../operations/engines.mjs';
+import { Load, percentile } from '../operations/load.mjs';
+import { migratesRequests, scenarioOf } from '../operations/outcome.mjs';
+import { freePort, GatewayProcess, leftovers } from '../operations/process.mjs';
 
 /** A stream takes 20 of them, which is less than the drain. */
 const eventGapMs = 100;
 /** Without the kernel's help: what may be reset by one closing listener, two shards at this load. */
 const resetsPerUpgradeMax = 2;
 
-/** @param {{ seconds: number }} options @returns {Promise<import('./operations/outcome.mjs').Outcome>} */
-export async function upgradeScenario({ seconds }) {
+export const upgrade = scenarioOf({
+  name: 'upgrade',
+  summary: 'one process after the other takes the port over under load; every third fails at its start',
+  run: runUpgrade,
+});
+
+/** @param {{ seconds: number }} options @returns {Promise<import('../operations/outcome.mjs').Outcome>} */
+async function runUpgrade({ seconds }) {
   const folder = await mkdtemp(join(tmpdir(), 'penstock-upgrade-'));
   const engine = await new Engine(eventGapMs).listen();
   const [port, adminPort] = [await freePort(), await freePort()];
@@ -100,8 +106,6 @@ filter_chains: [{ name: edge, filters: [${filters}] }]
   const upgrades = startsMs.length;
   const resetsMax = migratesRequests() ? 0 : upgrades * resetsPerUpgradeMax;
   return {
-    scenario: 'upgrade',
-    seconds,
     promises: [
       {
         text: 'requests that failed but for connections reset unaccepted: 0',
@@ -138,5 +142,3 @@ filter_chains: [{ name: edge, filters: [${filters}] }]
     },
   };
 }
-
-if (process.argv[1] === import.meta.filename) await main(upgradeScenario, 60);
