@@ -40,7 +40,7 @@ export function scenarioOf({ name, summary, run }) {
 /** @param {unknown} value @returns {string | number} */
 function textOf(value) {
   if (typeof value === 'number') return value;
-  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(String).join('; ');
+  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(textOf).join('; ');
   if (typeof value !== 'object' || value === null) return String(value);
   return Object.entries(value)
     .map(([key, each]) => `${key} ${textOf(each)}`)
