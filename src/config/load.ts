@@ -24,6 +24,8 @@ export type LoadResult =
       /** Their contents, as they were checked. */
       readonly texts: FileTexts;
       readonly paths: readonly string[];
+      /** The file's last line is YAML's `...`: what comes after it without one has been cut off. */
+      readonly hasEndMark: boolean;
       readonly problems: readonly [];
     }
   | { readonly ok: false; readonly paths: readonly string[]; readonly problems: readonly Problem[] };
@@ -61,14 +63,16 @@ interface Draft {
   readonly document: ConfigDocument;
   /** The file as read, its file references made absolute; null when it is not even a map. */
   readonly root: Item | null;
+  readonly hasEndMark: boolean;
 }
 
 function readDraft(source: string, file: string, env: Env): Draft {
   const document = readDocument(source, file, env);
-  if (document.value === null) return { document, root: null };
+  const hasEndMark = /(?:^|\n)\.\.\.\s*$/.test(source.slice(-64));
+  if (document.value === null) return { document, root: null, hasEndMark };
   const root: Item = { path: [], raw: document.value };
   for (const { holder, key, text } of fileReferences(root)) holder.raw[key] = resolve(dirname(file), text);
-  return { document, root };
+  return { document, root, hasEndMark };
 }
 
 interface NamedFiles {
@@ -107,7 +111,7 @@ async function readFiles(root: Item, document: ConfigDocument): Promise<NamedFil
   };
 }
 
-function conclude({ document, root }: Draft, { texts, paths, problems: more }: NamedFiles): LoadResult {
+function conclude({ document, root, hasEndMark }: Draft, { texts, paths, problems: more }: NamedFiles): LoadResult {
   if (root === null) return { ok: false, paths, problems: document.problems };
   const parse = fileSchema.safeParse(root.raw, { error: wording });
   const complaints = [...complaintsOf(parse.error?.issues ?? [], root.raw), ...relationComplaints(root)];
@@ -115,7 +119,7 @@ function conclude({ document, root }: Draft, { texts, paths, problems: more }: N
   if (parse.success && problems.length === 0) {
     const config = deepFreeze(withImpliedPool(parse.data));
     noteVariables(config, document.variables);
-    return { ok: true, config, texts, paths, problems: [] };
+    return { ok: true, config, texts, paths, hasEndMark, problems: [] };
   }
   // A missing variable leaves an empty text behind, which must not be reported on top of it.
   const spoiled = new Set(document.problems.map(({ path }) => path));

@@ -104,6 +104,23 @@ test('control: when the file is bad, half-written or needs a restart, nothing ch
   await end();
 });
 
+// FAULTS F44: a file cut behind a whole section is a good file, unless it said where it ends.
+test('control: when the file in force ends with `...`, one that does not is refused; any other may end as it likes', async () => {
+  const { control, rewrite, end } = await rig();
+  await control.start();
+  const marked = `${rigYaml.trimEnd()}\n...\n`;
+  for (const [yaml, isOk] of [
+    [rigYaml, true],
+    [marked, true],
+    [rigYaml, false],
+    [marked, true],
+  ] as const) {
+    rewrite(yaml);
+    expect((await control.reload()).ok).toBe(isOk);
+  }
+  await end();
+});
+
 test('control: when one shard refuses a configuration, all are back on the old one, and its new endpoints drain', async () => {
   const { control, rewrite, end } = await rig('refuse=1');
   await control.start();

@@ -46,6 +46,7 @@ export interface ControlOptions {
   readonly texts: FileTexts;
   /** The files it names. */
   readonly paths: readonly string[];
+  readonly hasEndMark: boolean;
   readonly configPath: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
@@ -98,6 +99,7 @@ export class Control {
   #fingerprint: string;
   #certificates: readonly CertificateFacts[];
   #ports: ListenPorts = [];
+  #hasEndMark: boolean;
   /** Of the snapshot in force, or about to be. */
   #texts: FileTexts;
   #namedPaths: readonly string[];
@@ -136,6 +138,7 @@ export class Control {
     warnOfExpiry(log, this.#certificates, Date.now());
     this.#texts = options.texts;
     this.#namedPaths = options.paths;
+    this.#hasEndMark = options.hasEndMark;
     this.#watch = new ConfigWatch({
       paths: () => [options.configPath, ...this.#namedPaths],
       reload: () => this.reload(),
@@ -273,6 +276,10 @@ export class Control {
     const loaded = await loadConfig(this.#options.configPath, this.#options.env);
     if (loaded.paths.length > 0) this.#namedPaths = loaded.paths;
     if (!loaded.ok) return { ok: false, problems: loaded.problems.map(formatProblem) };
+    // Where the file in force says where it ends, one cut off behind a whole section is told from a shorter one.
+    if (this.#hasEndMark && !loaded.hasEndMark) {
+      return refused('the last line is not `...` as in the file in force: it may be half written');
+    }
     const old = this.#snapshot;
     // Refused whole: a configuration of which half is in force is one nobody wrote.
     const fixed = restartChanges(old.config, loaded.config);
@@ -299,6 +306,7 @@ export class Control {
       return { ok: false, problems: refusals };
     }
     this.#snapshot = next;
+    this.#hasEndMark = loaded.hasEndMark;
     this.#fingerprint = configFingerprint(loaded.config);
     this.#certificates = certificateFacts(loaded.config, loaded.texts);
     warnOfExpiry(this.#options.log, this.#certificates, Date.now());

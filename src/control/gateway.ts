@@ -55,7 +55,7 @@ export async function runGateway(options: GatewayOptions): Promise<void> {
 }
 
 async function runConfig(
-  { config, texts, paths }: LoadResult & { readonly ok: true },
+  { config, texts, paths, hasEndMark }: LoadResult & { readonly ok: true },
   configPath: string,
   options: GatewayOptions,
 ): Promise<void> {
@@ -78,6 +78,7 @@ async function runConfig(
       config,
       texts,
       paths,
+      hasEndMark,
       configPath,
       env,
       log,

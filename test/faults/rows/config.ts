@@ -47,7 +47,9 @@ export const configRows: readonly FaultRow[] = [
     how: 'POST /reload of bad YAML, an unknown key, a pool that does not exist and a model given twice; `penstock check` of each',
     async run(stage) {
       await stage.start();
-      const good = readFileSync(stage.gateway.configPath, 'utf8');
+      const good = `${readFileSync(stage.gateway.configPath, 'utf8').trimEnd()}\n...\n`;
+      writeFileSync(stage.gateway.configPath, good);
+      await stage.gateway.post('/reload');
       const before = await version(stage);
       const load = stage.clients.load(30, 2000);
       const bad: Record<string, string> = {
@@ -101,7 +103,7 @@ export const configRows: readonly FaultRow[] = [
   },
   {
     id: 'F44',
-    how: 'SIGHUP while the file is cut off at 24 places; then the whole file',
+    how: 'reload while the file, which ends with `...`, is cut off at 24 places; then the whole file',
     async run(stage) {
       await stage.start({ top: 'limits: { body_bytes_max: 8MiB }' });
       const good = readFileSync(stage.gateway.configPath, 'utf8');
