@@ -106,7 +106,9 @@ export const configRows: readonly FaultRow[] = [
     how: 'reload while the file, which ends with `...`, is cut off at 24 places; then the whole file',
     async run(stage) {
       await stage.start({ top: 'limits: { body_bytes_max: 8MiB }' });
-      const good = readFileSync(stage.gateway.configPath, 'utf8');
+      const good = `${readFileSync(stage.gateway.configPath, 'utf8').trimEnd()}\n...\n`;
+      writeFileSync(stage.gateway.configPath, good);
+      await stage.gateway.post('/reload');
       const before = await version(stage);
       const accepted: number[] = [];
       for (let piece = 1; piece <= 24; piece++) {
