@@ -60,11 +60,11 @@ interface Outcome {
   readonly figures: Readonly<Record<string, unknown>>;
 }
 
-/** A scenario of test/endurance/, which is JavaScript. */
-async function scenario(name: string): Promise<(options: object) => Promise<Outcome>> {
-  const url = new URL(`../endurance/${name}.mjs`, import.meta.url).href;
+/** What a scenario of test/endurance/, which is JavaScript, runs. */
+async function operation(name: string, run: string): Promise<(options: object) => Promise<Outcome>> {
+  const url = new URL(`../endurance/scenarios/${name}.mjs`, import.meta.url).href;
   const module = (await import(url)) as Record<string, (options: object) => Promise<Outcome>>;
-  return module[`${name}Scenario`]!;
+  return module[run]!;
 }
 
 /** Broken promises but for those of time, which this machine may be too busy to keep. */
@@ -79,7 +79,7 @@ test(
   'upgrade: when the config is reloaded twice a second under load, nothing fails and no answer has two configurations',
   { timeout: 60_000 },
   async () => {
-    const run = await scenario('reload');
+    const run = await operation('reload', 'runReload');
     const outcome = await run({ seconds: 4, periodMs: 500 });
     expect(broken(outcome), JSON.stringify(outcome.figures)).toEqual([]);
     expect(outcome.figures['reloads']).toBeGreaterThan(0);
@@ -91,7 +91,7 @@ test(
   'upgrade: when a new process takes over under load, every request and every stream is answered',
   { timeout: 90_000 },
   async () => {
-    const run = await scenario('upgrade');
+    const run = await operation('upgrade', 'runUpgrade');
     const outcome = await run({ seconds: 1 });
     expect(broken(outcome), JSON.stringify(outcome.figures)).toEqual([]);
     expect(outcome.figures['upgrades']).toBe(1);

@@ -20,7 +20,7 @@ export const reload = scenarioOf({
 });
 
 /** @param {{ seconds: number, periodMs?: number }} options @returns {Promise<import('../operations/outcome.mjs').Outcome>} */
-async function runReload({ seconds, periodMs = 1000 }) {
+export async function runReload({ seconds, periodMs = 1000 }) {
   const folder = await mkdtemp(join(tmpdir(), 'penstock-reload-'));
   const path = join(folder, 'gateway.yaml');
   const engines = await Promise.all([0, 1, 2].map(() => new Engine(eventGapMs).listen()));

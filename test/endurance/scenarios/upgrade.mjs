@@ -28,7 +28,7 @@ export const upgrade = scenarioOf({
 });
 
 /** @param {{ seconds: number }} options @returns {Promise<import('../operations/outcome.mjs').Outcome>} */
-async function runUpgrade({ seconds }) {
+export async function runUpgrade({ seconds }) {
   const folder = await mkdtemp(join(tmpdir(), 'penstock-upgrade-'));
   const engine = await new Engine(eventGapMs).listen();
   const [port, adminPort] = [await freePort(), await freePort()];
