@@ -4,7 +4,7 @@ import { certificateFacts, configFingerprint, formatProblem, loadConfig, restart
 import type { CertificateFacts, Config, FileTexts } from '../config/index.ts';
 import { Clock } from '../core/index.ts';
 import type { ListenPorts, Snapshot } from '../shard/protocol.ts';
-import { Admission, createSharedMemory, FleetTable, Heartbeats } from '../shm/index.ts';
+import { Admission, createSharedMemory, FleetTable, Heartbeats, SharedBudget } from '../shm/index.ts';
 import type { SharedMemory } from '../shm/index.ts';
 import type { BackoffRule } from './backoff.ts';
 import { ConfigWatch } from './config-watch.ts';
@@ -15,6 +15,7 @@ import { warnOfExpiry } from './expiry.ts';
 import { connectionsMaxOf } from './file-limit.ts';
 import { portsToBind } from './free-port.ts';
 import { HealthMonitor } from './health.ts';
+import { LostReleases } from './lost-releases.ts';
 import { reclaimShard } from './lost-shard.ts';
 import { bodyBudgetBytes, MemoryWatch } from './memory-watch.ts';
 import { modelRowsOf } from './model-rows.ts';
@@ -87,6 +88,7 @@ export class Control {
   readonly health: HealthMonitor;
   readonly scraper: Scraper;
   readonly stalls: StallWatch;
+  readonly lostReleases: LostReleases;
   readonly #options: ControlOptions;
   readonly #probes = new ProbeClient((path) => this.#texts[path]!);
   readonly #slots: EndpointSlots;
@@ -123,6 +125,7 @@ export class Control {
     this.connectionsMax = connectionsMaxOf(config, shardCount, log);
     this.#memoryWatch = new MemoryWatch(new Admission(this.memory, -1));
     this.fleet = new FleetTable(this.memory, -1);
+    this.lostReleases = new LostReleases([this.fleet, new SharedBudget(this.memory, -1)], log);
     this.#slots = new EndpointSlots(this.fleet);
     const plan = this.#slots.plan(config);
     if (plan === null) throw new StartError('too many endpoints', ExitCode.badConfig);
@@ -342,6 +345,7 @@ export class Control {
     this.scraper.stop();
     this.#recall.stop();
     this.#memoryWatch.stop();
+    this.lostReleases.stop();
     if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);
     await this.#probes.close();
     this.#phase = 'stopped';

@@ -44,6 +44,7 @@ export function renderMetrics(control: Control, series: SeriesSnapshot): string 
     add(metrics.bufferedBytes, [`${shard}`], budget.usedBy(shard));
   for (const { listener, certPath, notAfterMs } of control.certificates)
     add(metrics.certificateExpiry, [listener, certPath], notAfterMs * 1000);
+  if (control.lostReleases.recoveredCount > 0) add(metrics.bugs, ['lost_release'], control.lostReleases.recoveredCount);
   add(metrics.seriesOverflow, [], series.overflowCount);
   add(metrics.buildInfo, [packageVersion, control.shards.uws], 1);
   // Microseconds, as the rows say.

@@ -1,5 +1,6 @@
 import { assert, fail } from '../core/assert.ts';
 import type { SharedMemory } from './memory.ts';
+import type { SharedCounts } from './shared-counts.ts';
 
 /**
  * The bytes of bodies held at once by all shards together (`limits.buffered_bytes_max`).
@@ -24,7 +25,8 @@ export function budgetMemoryBytes(shardCount: number): number {
   return strideBytes * (shardCount + 1);
 }
 
-export class SharedBudget {
+export class SharedBudget implements SharedCounts {
+  readonly countCount = 1;
   readonly max: number;
   readonly #words: Int32Array;
   readonly #maxUnits: number;
@@ -93,6 +95,21 @@ export class SharedBudget {
     const units = Atomics.exchange(this.#words, shadowOf(shardIndex), 0);
     Atomics.sub(this.#words, 0, units);
     return units * unitBytes;
+  }
+
+  readSurplus(out: Int32Array): void {
+    let surplus = Atomics.load(this.#words, 0);
+    for (let shard = 0; shard < this.#shardCount; shard++) surplus -= Atomics.load(this.#words, shadowOf(shard));
+    out[0] = surplus;
+  }
+
+  takeOff(_index: number, surplus: number): void {
+    assert(this.#shadow === -1, 'only control corrects');
+    Atomics.sub(this.#words, 0, surplus);
+  }
+
+  describeCount(): Record<string, string | number> {
+    return { count: 'buffered_kibibytes' };
   }
 
   #shadowAdd(units: number): void {

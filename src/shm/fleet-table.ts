@@ -2,6 +2,7 @@ import { assert, fail } from '../core/assert.ts';
 import { wholeRow } from './health-record.ts';
 import { HealthTable } from './health-table.ts';
 import type { SharedMemory } from './memory.ts';
+import type { SharedCounts } from './shared-counts.ts';
 
 /**
  * What all threads know of every endpoint; what they think of it is in `health`. One record of 128 bytes a slot: the words
@@ -43,6 +44,8 @@ const scrapedMicrosWord = 22;
 const weightDouble = 12;
 
 const rowShift = 2; // Words of a slot in a shadow row: 1 << 2.
+/** The words shards change, in the order of the shadow rows. */
+const countNames = ['inflight', 'inflight_tokens', 'connections'];
 
 /**
  * Added to the counts of a slot that is free. A shard that still has the slot of an endpoint removed meanwhile sees a
@@ -76,7 +79,7 @@ function rowBytesOf(endpointCountMax: number): number {
   return Math.ceil((endpointCountMax << rowShift) / 32) * 128;
 }
 
-export class FleetTable {
+export class FleetTable implements SharedCounts {
   readonly endpointCountMax: number;
   readonly health: HealthTable;
   readonly #shardCount: number;
@@ -167,11 +170,39 @@ export class FleetTable {
     this.health.reclaimShard(shardIndex);
     const row = this.#rowOf(shardIndex);
     for (let slot = 0; slot < this.endpointCountMax; slot++) {
-      for (const word of [inflightWord, tokensWord, connectionsWord]) {
+      for (let word = 0; word < countNames.length; word++) {
         const held = Atomics.exchange(row, (slot << rowShift) + word, 0);
         if (held !== 0) Atomics.sub(this.#words, (slot << recordShift) + word, held);
       }
     }
+  }
+
+  get countCount(): number {
+    return this.endpointCountMax * countNames.length;
+  }
+
+  readSurplus(out: Int32Array): void {
+    this.#assertControl();
+    out.fill(0);
+    const rows = Array.from({ length: this.#shardCount }, (_, shard) => this.#rowOf(shard));
+    for (let slot = 0; slot < this.endpointCountMax; slot++) {
+      if (this.state(slot) === EndpointState.free) continue;
+      for (let word = 0; word < countNames.length; word++) {
+        let surplus = Atomics.load(this.#words, (slot << recordShift) + word);
+        for (const row of rows) surplus -= Atomics.load(row, (slot << rowShift) + word);
+        out[slot * countNames.length + word] = surplus;
+      }
+    }
+  }
+
+  takeOff(index: number, surplus: number): void {
+    this.#assertControl();
+    const slot = Math.floor(index / countNames.length);
+    Atomics.sub(this.#words, (slot << recordShift) + (index % countNames.length), surplus);
+  }
+
+  describeCount(index: number): Record<string, string | number> {
+    return { count: countNames[index % countNames.length]!, endpoint_slot: Math.floor(index / countNames.length) };
   }
 
   // Any thread.

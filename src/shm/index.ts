@@ -5,11 +5,10 @@
  * Threads: one control thread and `shardCount` shards (0..shardCount - 1). A word has one writing thread, or is only
  * changed by Atomics. Nothing here blocks: a taker that finds no room returns at once.
  *
- * Read in this order: memory (what exists, how large), budget (the smallest example of totals and shadows), fleet-table
- * (what all threads know of each endpoint), fault, ejection, health-record and health-table (what they think of it),
- * admission (who is let in), slab-pool (body memory), histogram, series (metrics), heartbeats (who is alive).
- * prefix-horizon and prefix-index know
- * which endpoint holds which prompts. shared-copy is how bytes get in and out.
+ * Read in this order: memory (what exists, how large), shared-counts and budget (the smallest example of totals and
+ * shadows), fleet-table (what all threads know of each endpoint), fault, ejection, health-record and health-table (what
+ * they think of it), admission (who is let in), slab-pool (body memory), histogram, series (metrics), heartbeats (who is
+ * alive). prefix-horizon and prefix-index know which endpoint holds which prompts. shared-copy is how bytes get in and out.
  */
 export { Admission } from './admission.ts';
 export { SharedBudget } from './budget.ts';
@@ -29,6 +28,7 @@ export type { CounterSeries, HistogramSeries, SeriesSnapshot } from './series.ts
 export { createPrefixMemory, prefixEndpointCountMax, PrefixIndex } from './prefix-index.ts';
 export type { PrefixKeys, PrefixMemory } from './prefix-index.ts';
 export { PrefixSweeper } from './prefix-sweeper.ts';
+export type { SharedCounts } from './shared-counts.ts';
 export { copyShared } from './shared-copy.ts';
 export { largeSlabBytes, SlabPool, smallSlabBytes } from './slab-pool.ts';
 export type { SlabShare } from './slab-pool.ts';

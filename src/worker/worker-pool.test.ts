@@ -162,6 +162,24 @@ export function checkJson() {
   give();
 });
 
+// FAULTS F17.
+test('worker: when a job never ends, its thread is replaced, and a job that waited behind it is done', async () => {
+  const script = join(folder, 'loops.mjs');
+  writeFileSync(
+    script,
+    `export function checkJson({ range }) {
+  while (range.end === 1);
+  return { ok: true, problem: null, position: -1 };
+}`,
+  );
+  const pool = poolOf({ threadFile: pathToFileURL(script), jobMsMax: 1000 });
+  const { pieces, range, give } = shared(Buffer.from('{}'));
+  const jobs = [pool.checkJson(pieces, { start: 0, end: 1 }), pool.checkJson(pieces, range)];
+  expect(await Promise.all(jobs)).toEqual([null, { ok: true, problem: null, position: -1 }]);
+  expect(pool).toMatchObject({ openCount: 0, failedCount: 1, threadCount: 1 });
+  give();
+});
+
 // Work that blocked the loop would do so in every round; another process that takes the CPU does not.
 test('worker: when 3 MB are counted, the event loop of the caller is never held for 5 ms', async () => {
   const pool = poolOf();

@@ -15,6 +15,15 @@ const idleMsMax = 60_000;
  */
 const heapMegabytesMax = 512;
 
+/**
+ * Longest a job may take: this much, and as much again for each 4 MiB of it; while it waits, what those before it may take.
+ * Slower is stuck (the slowest there is, 3 MB of prompt to be counted, takes most of a second): its thread is ended.
+ */
+const jobMsMax = 1500;
+const bytesPerJobMs = (4 * 1024 * 1024) / jobMsMax;
+
+const noWork: Job = { pieces: [], range: { start: 0, end: 0 } };
+
 /** The compiled entry point: beside this file, or in the build, when this file runs from its source in a test. */
 const threadFile = import.meta.url.endsWith('.ts')
   ? new URL('../../dist/worker/thread.js', import.meta.url)
@@ -27,6 +36,8 @@ export interface WorkerPoolOptions {
   readonly queueMax: number;
   /** Largest range of a job. */
   readonly jobBytesMax?: number;
+  /** In place of 1.5 s, and 1.5 s for each 4 MiB. */
+  readonly jobMsMax?: number;
   /** In place of the compiled thread.js. */
   readonly threadFile?: URL;
 }
@@ -34,7 +45,7 @@ export interface WorkerPoolOptions {
 /**
  * The caller's side: one pool a shard, started by its first job. A job is taken or refused at once: null means that the
  * caller goes on without an answer (an estimate in place of the count), never that it waits. Null is also the answer when
- * the thread was lost.
+ * the thread was lost, or took so long that it was ended.
  *
  * The slabs of `pieces` must stay held until the promise settles: the thread reads them in place. `range` are bytes of the
  * pieces as if they were one; without it all of them.
@@ -44,6 +55,8 @@ export class WorkerPool {
   readonly #jobBytesMax: number;
   #piscina: Piscina<Job, unknown> | null = null;
   #openCount = 0;
+  /** What the open jobs may take. */
+  #openMs = 0;
   #refusedCount = 0;
   #failedCount = 0;
   #lostIdleCount = 0;
@@ -65,7 +78,7 @@ export class WorkerPool {
     return this.#refusedCount;
   }
 
-  /** Jobs whose thread was lost. */
+  /** Jobs whose thread was lost, or was ended because it did not come to an end. */
   get failedCount(): number {
     return this.#failedCount;
   }
@@ -104,18 +117,31 @@ export class WorkerPool {
       this.#refusedCount++;
       return null;
     }
+    const ownMs = this.#options.jobMsMax ?? jobMsMax + (range.end - range.start) / bytesPerJobMs;
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), ownMs + this.#openMs / threads).unref();
+    this.#openMs += ownMs;
     this.#openCount++;
     this.#piscina ??= this.#start();
     const job: Job = { pieces, range };
     try {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `name` says which function of thread.ts answers.
-      return (await this.#piscina.run(job, { name })) as Result;
+      return (await this.#piscina.run(job, { name, signal: abort.signal })) as Result;
     } catch {
       this.#failedCount++;
+      this.#startThreadForWaiting();
       return null;
     } finally {
+      clearTimeout(timer);
+      this.#openMs -= ownMs;
       this.#openCount--;
     }
+  }
+
+  /** A thread that was lost or ended is replaced when a job is added, not for those that wait already. */
+  #startThreadForWaiting(): void {
+    if (this.#isClosed || this.#piscina === null || this.#piscina.queueSize === 0) return;
+    void this.#piscina.run(noWork, { name: 'checkJson' }).catch(() => {});
   }
 
   #start(): Piscina<Job, unknown> {

@@ -15,8 +15,6 @@ export const rows: readonly FaultRow[] = [
 
 /** Faults of what the product does not have: listed, never passed. */
 export const missingRows: readonly MissingRow[] = [
-  { id: 'F17', needs: 'filters that run on worker threads, with a deadline' },
-  { id: 'F19', needs: 'a way to lose a release without losing the shard that owes it (F14 has that)' },
   { id: 'F47', needs: 'tenants with URLs of their own' },
   { id: 'F58', needs: 'a shared store' },
 ];

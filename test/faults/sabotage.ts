@@ -6,6 +6,11 @@ import type { Plan, Stage } from './stage.ts';
 
 const preload = fileURLToPath(new URL('fixtures/sabotage.cjs', import.meta.url));
 
+/** Happens once, in the thread that finds it first. */
+type Once = 'shard-exits' | 'shard-stalls' | 'worker-throws' | 'worker-loops' | 'gateway-exits';
+/** In force until it is ended. */
+type Lasting = 'clock-ahead' | 'clock-behind' | 'releases-lost';
+
 /** Damage from within the gateway's own threads; see fixtures/sabotage.cjs. */
 export class Sabotage {
   readonly #folder = mkdtempSync(join(tmpdir(), 'penstock-sabotage-'));
@@ -18,13 +23,11 @@ export class Sabotage {
     return { nodeFlags: ['--require', preload], env: { PENSTOCK_SABOTAGE: this.#folder } };
   }
 
-  begin(
-    what: 'shard-exits' | 'shard-stalls' | 'worker-throws' | 'gateway-exits' | 'clock-ahead' | 'clock-behind',
-  ): void {
+  begin(what: Once | Lasting): void {
     writeFileSync(join(this.#folder, what), '');
   }
 
-  end(what: 'clock-ahead' | 'clock-behind'): void {
+  end(what: Lasting): void {
     rmSync(join(this.#folder, what));
   }
 }

@@ -155,6 +155,29 @@ export const gatewayRows: readonly FaultRow[] = [
     },
   },
   {
+    id: 'F17',
+    how: 'a worker thread loops for ever, under 20 requests/s whose bodies workers check (json_check: full)',
+    async run(stage) {
+      const sabotage = new Sabotage(stage);
+      await stage.start({ ...sabotage.plan, top: 'limits: { json_check: full }' });
+      stage.calmErrorsBecause = 'its bodies are checked by the same workers';
+      stage.calmP99BoundMs = 3000;
+      const load = stage.clients.load(20, 6000, { promptBytes: 200_000 });
+      await sleep(1000);
+      sabotage.begin('worker-loops');
+      const asked = await load;
+      const failed = asked.filter((each) => !isServed(each));
+      const slowestMs = Math.max(...asked.map(({ startMs, endMs }) => endMs - startMs));
+      stage.promise(slowestMs > 1000 || failed.length > 0, 'no job fell to the thread that loops');
+      stage.promise(
+        failed.length <= 4 && failed.every(({ status, code }) => status === 503 && code === 'saturated'),
+        tally(failed),
+      );
+      stage.promise(slowestMs < 2500, `one took ${Math.round(slowestMs)} ms`);
+      stage.note(`${tally(asked)}; the slowest after ${Math.round(slowestMs)} ms`);
+    },
+  },
+  {
     id: 'F18',
     how: 'SIGSTOP for 4 s with first_byte_ms and stream_idle_ms 2 s, 10 streams and 10 requests whose answer comes meanwhile',
     async run(stage) {
@@ -180,6 +203,28 @@ export const gatewayRows: readonly FaultRow[] = [
       const asked = [...(await streams.all), ...(await Promise.all(waiting))];
       stage.promise(asked.every(isServed), tally(asked));
       stage.note(`${tally(asked)}; the engine is ${state}`);
+    },
+  },
+  {
+    id: 'F19',
+    how: 'in the shards one of a hundred Atomics.sub does nothing, under 200 requests/s for 5 s',
+    async run(stage) {
+      const sabotage = new Sabotage(stage);
+      await stage.start({ ...sabotage.plan, shards: 2 });
+      stage.areBugsExpected = true;
+      stage.expectedLog = /a shared count was off/;
+      sabotage.begin('releases-lost');
+      const asked = await stage.clients.load(200, 5000);
+      sabotage.end('releases-lost');
+      const held = async (): Promise<number> =>
+        (await stage.gateway.metric('penstock_inflight_requests', 'pool="m"')) +
+        (await stage.gateway.metric('penstock_inflight_tokens', 'pool="m"'));
+      const lost = await held();
+      const tookMs = await stage.until(async () => (await held()) === 0, 'what was lost is back', 60_000);
+      stage.promise(asked.every(isServed), tally(asked));
+      stage.note(
+        `${tally(asked)}; ${lost} requests and tokens still counted at the end, none ${(tookMs / 1000).toFixed(0)} s later`,
+      );
     },
   },
   {
