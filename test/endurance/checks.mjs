@@ -41,16 +41,17 @@ export class Checks {
 
   /**
    * The delay of the shards' timers. A target, because on a machine that is full the kernel's scheduler decides it: what the
-   * threads waited for a processor is said beside it.
-   * @param {ReturnType<import('./gateway.mjs').LagTable['since']>} lag
-   * @param {number} cpuWaitRatio
+   * threads waited for a processor is said beside it, and what a timer met that had nothing to do. Where that one was later
+   * than the target asks, this machine cannot say whether it is met.
+   * @param {Awaited<ReturnType<import('./delays.mjs').Delays['end']>>} delays
    */
-  lag(lag, cpuWaitRatio) {
+  delays({ shards, cpuWaitRatio, bareP99_9Ms }) {
     this.target(
       'event-loop delay, 99.9th percentile: at most 5 ms',
-      lag.p99_9Ms <= 5,
-      `${lag.p99_9Ms.toFixed(1)} ms (median ${lag.p50Ms.toFixed(2)}, p99 ${lag.p99Ms.toFixed(1)}, longest ${lag.maxMs.toFixed(1)}; ` +
-        `${lag.count} values; the gateway's threads waited for a processor ${(cpuWaitRatio * 100).toFixed(0)} % of the time, added up)`,
+      shards.p99_9Ms <= 5,
+      `${shards.p99_9Ms.toFixed(1)} ms (median ${shards.p50Ms.toFixed(2)}, p99 ${shards.p99Ms.toFixed(1)}, longest ${shards.maxMs.toFixed(1)}; ` +
+        `${shards.count} values; the gateway's threads waited for a processor ${(cpuWaitRatio * 100).toFixed(0)} % of the time, added up); ` +
+        `a thread with nothing but a timer, beside it: ${bareP99_9Ms.toFixed(1)} ms`,
     );
   }
 }

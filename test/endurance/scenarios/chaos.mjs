@@ -4,6 +4,7 @@
  */
 import { blackHole } from '../black-hole.mjs';
 import { Checks } from '../checks.mjs';
+import { Delays } from '../delays.mjs';
 import { Gateway } from '../gateway.mjs';
 import { Sampler } from '../sampler.mjs';
 import { slopeOf } from '../slope.mjs';
@@ -100,7 +101,8 @@ async function runChaos({ seed, print, mix, exchangeCount, minutes }) {
     await runClients({ ...order, run: 'w', seed: seed + 1, exchangeCount: 300, durationMs: 0 }, () => {});
     await gateway.leftovers(0, 6000);
     const fdBaseline = gateway.fdCount();
-    const before = { lag: await gateway.lag(), cpuWaitS: gateway.cpuWaitS(), rssBytes: gateway.rssBytes() };
+    const rssBytesBefore = gateway.rssBytes();
+    const delays = await Delays.begin(gateway);
     const sampler = new Sampler(gateway);
     await sampler.take();
     await engines.flap(seed);
@@ -118,8 +120,7 @@ async function runChaos({ seed, print, mix, exchangeCount, minutes }) {
       },
     );
     const tookS = (performance.now() - startedMs) / 1000;
-    const lag = (await gateway.lag()).since(before.lag);
-    const cpuWaitRatio = (gateway.cpuWaitS() - before.cpuWaitS) / tookS;
+    const delaysSeen = await delays.end();
     await sampler.take();
     const loaded = sampler.all.slice();
     await engines.calm();
@@ -151,7 +152,7 @@ async function runChaos({ seed, print, mix, exchangeCount, minutes }) {
     }
     const growth = growthOf(loaded);
     const isShort = mix === 'chaos' && report.overCount < shortRunCount;
-    const rssGrowthMb = Math.max(...loaded.map(({ rssMb }) => rssMb)) - before.rssBytes / 1e6;
+    const rssGrowthMb = Math.max(...loaded.map(({ rssMb }) => rssMb)) - rssBytesBefore / 1e6;
     checks.promise(
       `resident memory: at most ${rssGrowthMbMax} MB above the idle gateway's`,
       rssGrowthMb <= rssGrowthMbMax,
@@ -164,7 +165,7 @@ async function runChaos({ seed, print, mix, exchangeCount, minutes }) {
         growth.text,
       );
     }
-    checks.lag(lag, cpuWaitRatio);
+    checks.delays(delaysSeen);
     const { endings } = report;
     return {
       figures: {

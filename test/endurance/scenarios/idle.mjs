@@ -2,6 +2,7 @@
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Checks } from '../checks.mjs';
+import { Delays } from '../delays.mjs';
 import { percentilesOf, percentilesText } from '../distribution.mjs';
 import { Gateway } from '../gateway.mjs';
 import { Sampler } from '../sampler.mjs';
@@ -56,7 +57,7 @@ pools: [{ name: main, engine: none, picker: least_load, keepalive_idle_ms: 2s, e
     await load();
     await running.leftovers(0, 3000);
     const fdBaseline = running.fdCount();
-    const before = { lag: await running.lag(), cpuWaitS: running.cpuWaitS(), atMs: performance.now() };
+    const delays = await Delays.begin(running);
     const sampler = new Sampler(running);
     const alone = await load();
     /** @type {Record<string, string | number>} */
@@ -112,15 +113,14 @@ pools: [{ name: main, engine: none, picker: least_load, keepalive_idle_ms: 2s, e
       checks.promise(`${count} streams left at once: everything is given back`, isFree, `${freeMs.toFixed(0)} ms`);
       checks.target(`${count} streams left at once: given back within 1 s`, freeMs <= 1000, `${freeMs.toFixed(0)} ms`);
     }
-    const lag = (await running.lag()).since(before.lag);
-    const cpuWaitRatio = (running.cpuWaitS() - before.cpuWaitS) / ((performance.now() - before.atMs) / 1000);
+    const delaysSeen = await delays.end();
     const left = await running.leftovers(fdBaseline);
     await sampler.stop();
     const engine = await engines.stats();
     checks.promise('answers of the others that are not right: 0', failed.length === 0, failed[0]?.detail ?? 0);
     checks.promise('exchanges active at the engines afterwards: 0', engine.activeCount === 0, engine.activeCount);
     checks.nothingLeft(left);
-    checks.lag(lag, cpuWaitRatio);
+    checks.delays(delaysSeen);
     return {
       figures,
       checks: checks.list,

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Checks } from '../checks.mjs';
+import { Delays } from '../delays.mjs';
 import { percentilesOf, percentilesText } from '../distribution.mjs';
 import { Gateway } from '../gateway.mjs';
 import { Sampler } from '../sampler.mjs';
@@ -50,7 +51,7 @@ pools:
 `);
     const load = new SteadyLoad({ port: gateway.port, ratePerSecond, planFor });
     await sleep(warmMs);
-    const before = { lag: await gateway.lag(), cpuWaitS: gateway.cpuWaitS(), atMs: performance.now() };
+    const delays = await Delays.begin(gateway);
     const sampler = new Sampler(gateway);
     const fromMs = performance.now();
     await sleep(spellMs);
@@ -72,8 +73,7 @@ pools:
     await sleep(spellMs);
     const endMs = performance.now();
     const answers = await load.stop();
-    const lag = (await gateway.lag()).since(before.lag);
-    const cpuWaitRatio = (gateway.cpuWaitS() - before.cpuWaitS) / ((performance.now() - before.atMs) / 1000);
+    const delaysSeen = await delays.end();
     // Health checks have connections of their own, which come and go: descriptors are not compared.
     const left = await gateway.leftovers(Infinity);
     const page = await gateway.metrics();
@@ -119,7 +119,7 @@ pools:
       );
     }
     checks.nothingLeft(left);
-    checks.lag(lag, cpuWaitRatio);
+    checks.delays(delaysSeen);
     return {
       figures: {
         requests: answers.length,

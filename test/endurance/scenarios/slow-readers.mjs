@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Checks } from '../checks.mjs';
+import { Delays } from '../delays.mjs';
 import { percentilesOf, percentilesText } from '../distribution.mjs';
 import { Gateway } from '../gateway.mjs';
 import { Sampler } from '../sampler.mjs';
@@ -123,7 +124,7 @@ pools: [{ name: main, engine: none, picker: least_load, keepalive_idle_ms: 2s, e
     await steadyFor(steady(), 1500);
     await gateway.leftovers(0, 3000);
     const fdBaseline = gateway.fdCount();
-    const before = { lag: await gateway.lag(), cpuWaitS: gateway.cpuWaitS(), atMs: performance.now() };
+    const delays = await Delays.begin(gateway);
     const sampler = new Sampler(gateway);
     const alone = await steadyFor(steady(), steadyMs);
     print(`  alone: ${percentilesText(percentilesOf(alone.map(({ ms }) => ms)))}`);
@@ -148,8 +149,7 @@ pools: [{ name: main, engine: none, picker: least_load, keepalive_idle_ms: 2s, e
     const isCut = await untilHeld(gateway, 0, cutTimeoutMs);
     const cutMs = performance.now() - cutAtMs;
     for (const { client } of readers) client.connection.destroy();
-    const lag = (await gateway.lag()).since(before.lag);
-    const cpuWaitRatio = (gateway.cpuWaitS() - before.cpuWaitS) / ((performance.now() - before.atMs) / 1000);
+    const delaysSeen = await delays.end();
     const left = await gateway.leftovers(fdBaseline);
     await sampler.stop();
     const engine = await engines.stats();
@@ -201,7 +201,7 @@ pools: [{ name: main, engine: none, picker: least_load, keepalive_idle_ms: 2s, e
     );
     checks.promise('exchanges active at the engines afterwards: 0', engine.activeCount === 0, engine.activeCount);
     checks.nothingLeft(left);
-    checks.lag(lag, cpuWaitRatio);
+    checks.delays(delaysSeen);
     return {
       figures: {
         slow_readers: count,
