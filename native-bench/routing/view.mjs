@@ -29,7 +29,7 @@ export class View {
   #residentTokens;
   #matched;
   index;
-  /** @type {import('../../src/pick/kv-score.ts').KvLoads} */
+  /** @type {import('../../src/pick/kv/kv-score.ts').KvLoads} */
   loads;
 
   /** @param {import('./profiles.mjs').Profile} profile @param {number} endpointCount */

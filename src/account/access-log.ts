@@ -38,6 +38,7 @@ export class AccessLines {
     if (exchange.cachedTokens > 0) text += `,"cached_tokens":${exchange.cachedTokens}`;
     if (exchange.firstByteMs > 0) text += `,"ttft_ms":${rounded(exchange.firstByteMs - exchange.startedMs)}`;
     text += `,"total_ms":${rounded(nowMs - exchange.startedMs)},"retries":${Math.max(0, exchange.attempts - 1)}`;
+    if (exchange.matchedTokens >= 0) text += `,"matched_tokens":${exchange.matchedTokens}`;
     if (exchange.replaySkipped !== '') text += `,"replay_skipped":"${exchange.replaySkipped}"`;
     if (detail !== '') text += `,"detail":${quoted(detail)}`;
     return `${text},"msg":"access"}\n`;

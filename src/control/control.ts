@@ -17,6 +17,7 @@ import { portsToBind } from './free-port.ts';
 import { HealthMonitor } from './health.ts';
 import { LostReleases } from './lost-releases.ts';
 import { reclaimShard } from './lost-shard.ts';
+import { PrefixMemories } from './prefix-memories.ts';
 import { bodyBudgetBytes, MemoryWatch } from './memory-watch.ts';
 import { modelRowsOf } from './model-rows.ts';
 import { ProbeClient } from './probe-client.ts';
@@ -94,6 +95,7 @@ export class Control {
   readonly #slots: EndpointSlots;
   readonly #recall: Recall;
   readonly #memoryWatch: MemoryWatch;
+  readonly #prefixes: PrefixMemories;
   readonly #started = deferred<null>();
   readonly #stopped = deferred<boolean>();
   #phase: ControlPhase = 'starting';
@@ -126,6 +128,7 @@ export class Control {
     this.#memoryWatch = new MemoryWatch(new Admission(this.memory, -1));
     this.fleet = new FleetTable(this.memory, -1);
     this.lostReleases = new LostReleases([this.fleet, new SharedBudget(this.memory, -1)], log);
+    this.#prefixes = new PrefixMemories(log, () => this.clock.refresh());
     this.#slots = new EndpointSlots(this.fleet);
     const plan = this.#slots.plan(config);
     if (plan === null) throw new StartError('too many endpoints', ExitCode.badConfig);
@@ -134,6 +137,7 @@ export class Control {
       config,
       endpointSlots: plan.endpointSlots,
       modelRows: modelRowsOf(config),
+      prefixes: this.#prefixes.plan(config),
       texts: options.texts,
     };
     this.#fingerprint = configFingerprint(config);
@@ -147,11 +151,14 @@ export class Control {
       reload: () => this.reload(),
       log,
     });
-    if (config.pools.some((pool) => pool.picker === 'kv_aware')) {
-      log.warn('picker kv_aware goes by load alone in this version: there is no prefix index yet');
-    }
     this.health = new HealthMonitor({ fleet: this.fleet, probe: this.#probes.get, clock: this.clock, log });
-    this.scraper = new Scraper({ fleet: this.fleet, probe: this.#probes.get, clock: this.clock, log });
+    this.scraper = new Scraper({
+      fleet: this.fleet,
+      probe: this.#probes.get,
+      clock: this.clock,
+      log,
+      onLoad: ({ pool, endpoint }, load) => this.#prefixes.note(pool.name, endpoint.url, load),
+    });
     this.#recall = new Recall({
       fleet: this.fleet,
       clock: this.clock,
@@ -294,6 +301,7 @@ export class Control {
       config: loaded.config,
       endpointSlots: plan.endpointSlots,
       modelRows: modelRowsOf(loaded.config, old),
+      prefixes: this.#prefixes.plan(loaded.config),
       texts: loaded.texts,
     };
     clearReusedRows(this.fleet, old, next);
@@ -346,6 +354,7 @@ export class Control {
     this.#recall.stop();
     this.#memoryWatch.stop();
     this.lostReleases.stop();
+    this.#prefixes.stop();
     if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);
     await this.#probes.close();
     this.#phase = 'stopped';

@@ -8,6 +8,10 @@ export interface EngineLoad {
   readonly runningRequests: number;
   /** 0..1; 0 where the engine does not say. */
   readonly kvCacheUsageRatio: number;
+  /** What the KV cache holds; 0 where the engine does not say. */
+  readonly cacheTokens: number;
+  /** Start of the process, Unix time; 0 where the engine does not say. */
+  readonly startedAtSeconds: number;
 }
 
 interface EngineNames {
@@ -52,7 +56,12 @@ for (const engine of engineNames) {
     for (const [age, name] of engines[engine][kind].entries()) wantedByName.set(name, { engine, kind, age });
   }
 }
-const prefixes = ['vllm:', 'sglang:', 'trtllm_', 'tgi_', 'llamacpp:'] as const;
+const prefixes = ['vllm:', 'sglang:', 'trtllm_', 'tgi_', 'llamacpp:', 'process_start_time_seconds'] as const;
+/** vLLM: an info metric, whose labels say how large the cache is. */
+const cacheInfo = 'vllm:cache_config_info';
+/** SGLang. */
+const cacheTokensName = 'sglang:max_total_num_tokens';
+const startName = 'process_start_time_seconds';
 
 export function hasEngineMetrics(engine: string): boolean {
   return engine === 'auto' || Object.hasOwn(engines, engine);
@@ -69,12 +78,18 @@ export function parseEngineMetrics(text: string): EngineLoad | null {
   let runningRequests = 0;
   let kvCacheUsageRatio = 0;
   let kvUsageAge = Infinity;
+  let cacheTokens = 0;
+  let startedAtSeconds = 0;
   for (let start = 0; start < text.length;) {
     let end = text.indexOf('\n', start);
     if (end === -1) end = text.length;
     if (prefixes.some((prefix) => text.startsWith(prefix, start))) {
       const line = text.slice(start, end);
-      const wanted = wantedByName.get(nameOf(line));
+      const name = nameOf(line);
+      const wanted = wantedByName.get(name);
+      if (name === cacheInfo) cacheTokens = cacheTokensOf(line);
+      else if (name === cacheTokensName) cacheTokens = Math.max(0, valueOf(line)) || 0;
+      else if (name === startName) startedAtSeconds = valueOf(line) || 0;
       const value = wanted === undefined ? NaN : valueOf(line);
       if (wanted !== undefined && value >= 0 && !/[{,]priority="[^"]/.test(line)) {
         engine = wanted.engine;
@@ -94,11 +109,19 @@ export function parseEngineMetrics(text: string): EngineLoad | null {
     queueDepth: Math.min(countMax, Math.round(queueDepth)),
     runningRequests: Math.min(countMax, Math.round(runningRequests)),
     kvCacheUsageRatio: Math.min(1, kvCacheUsageRatio),
+    cacheTokens,
+    startedAtSeconds,
   };
 }
 
 /** What an Int32 of the fleet table holds; an engine that claims more is not believed to the digit. */
 const countMax = 0x7fff_ffff;
+
+/** 0 when a label is missing or says `None`. */
+function cacheTokensOf(line: string): number {
+  const blocks = Number(/[{,]num_gpu_blocks="(\d+)"/.exec(line)?.[1] ?? 0);
+  return blocks * Number(/[{,]block_size="(\d+)"/.exec(line)?.[1] ?? 0);
+}
 
 function nameOf(line: string): string {
   const end = line.search(/[{ \t]/);

@@ -61,7 +61,7 @@ test('lost releases: when a total was off only for some looks, nothing is correc
   shard.tryTakeConnection(slot, 0);
   losing(() => shard.giveConnection(slot));
   look(looksPerWindow - 1);
-  const index = slot * 3 + 2;
+  const index = slot * 4 + 2;
   control.takeOff(index, 1); // As the other half of the release does, late.
   look(looksPerWindow + 1);
   expect(lost.recoveredCount).toBe(0);

@@ -35,7 +35,14 @@ async function setup() {
   const slots = [fleet.claim(), fleet.claim()];
   for (const slot of slots) fleet.setState(slot, EndpointState.healthy);
   const clock = new Clock();
-  const snapshot: Snapshot = { version: 1, config: parsed.config, endpointSlots: [slots], modelRows: [[]], texts: {} };
+  const snapshot: Snapshot = {
+    version: 1,
+    config: parsed.config,
+    endpointSlots: [slots],
+    modelRows: [[]],
+    prefixes: [null],
+    texts: {},
+  };
   const recalled: string[] = [];
   recalls.push(new Recall({ fleet, clock, snapshot: () => snapshot, onRecall: (_, url) => void recalled.push(url) }));
   const eject = (index: number, fault: Fault, nowMs = clock.refresh()): void => {

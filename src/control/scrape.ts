@@ -18,6 +18,7 @@ export interface ScraperOptions {
   readonly probe: Probe;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly onLoad?: (target: ProbeTarget, load: EngineLoad) => void;
 }
 
 const intervalMinMs = 250;
@@ -125,6 +126,7 @@ class ScrapeLoop {
         log.info({ pool: pool.name, endpoint: endpoint.url, engine: load.engine }, 'endpoint reports its load');
       }
       fleet.publishScrape(slot, { ...load, scrapedAtMs: askedAtMs });
+      this.#options.onLoad?.(this.#target, load);
       this.#intervalMs = isQuiet(load, this.#last) ? Math.min(intervalMaxMs, this.#intervalMs * 2) : intervalMinMs;
       this.#last = load;
       return Math.max(this.floorMs, this.#intervalMs);

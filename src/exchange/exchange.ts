@@ -113,6 +113,12 @@ export class Exchange {
   totalDeadlineMs = noDeadline;
   queueDeadlineMs = noDeadline;
 
+  // What routing by KV caches believed; -1 = it did not.
+  /** Prompt tokens, from its bytes. */
+  estimatedTokens = -1;
+  /** Of those, what the endpoint was to hold. */
+  matchedTokens = -1;
+
   // Outcome.
   promptTokens = -1;
   completionTokens = -1;
@@ -160,6 +166,8 @@ export class Exchange {
     this.responseDeadlineMs = noDeadline;
     this.totalDeadlineMs = noDeadline;
     this.queueDeadlineMs = noDeadline;
+    this.estimatedTokens = -1;
+    this.matchedTokens = -1;
     this.promptTokens = -1;
     this.completionTokens = -1;
     this.cachedTokens = -1;

@@ -7,8 +7,12 @@
  * before they are compared, and a second occurrence of a wanted key is an error (parsers take the last one, the standard
  * says nothing). Not checked: the spelling of numbers, literals and escapes in members that are not wanted.
  */
-import { decodeAscii, decodeString, endsEscaped, hasBackslash, stringEnd } from './json-string.ts';
+import { isScalarByte, jsonNumber, startsScalar } from './json-scalar.ts';
+import { decodeString, endsEscaped, stringEnd } from './json-string.ts';
+import { memberKey, readMemberKey } from './member-key.ts';
 import { NestedValue } from './nested-value.ts';
+import type { PrefixHash } from './prefix-hash.ts';
+import type { PromptParts } from './prompt-parts.ts';
 import { forgetPiece } from './scan-memory.ts';
 import { Field, FieldKind, fieldOf, keyBytesMax, requestFields, valueBytesMax } from './request-fields.ts';
 
@@ -39,15 +43,6 @@ const closeBrace = 0x7d;
  */
 const overshootBytesMax = 4096;
 
-const startsScalar = new Uint8Array(256);
-for (const char of '-0123456789tfn') startsScalar[char.charCodeAt(0)] = 1;
-const isScalarByte = new Uint8Array(256);
-for (const char of '+-.0123456789abcdefghijklmnopqrstuvwxyzE') isScalarByte[char.charCodeAt(0)] = 1;
-
-/** A key without its escapes; used up before the next is read. */
-const decodedKey: Buffer = Buffer.allocUnsafeSlow(keyBytesMax);
-const jsonNumber = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
-
 /**
  * One request body at a time; reused through `reset`. Pieces are borrowed for the call. Never throws.
  *
@@ -77,6 +72,9 @@ export class RequestScanner {
   #captureLength = 0;
   readonly #capture: Buffer = Buffer.allocUnsafeSlow(Math.max(keyBytesMax, valueBytesMax));
   readonly #nested = new NestedValue();
+  /** Where the value of the present member is hashed to, if at all. */
+  #hash: PrefixHash | null = null;
+  #prompt: PromptParts | null = null;
   readonly #strings: (string | null)[] = requestFields.map(() => null);
   readonly #numbers = new Float64Array(requestFields.length).fill(-1);
   /** -1 absent, 0 false, 1 true. */
@@ -128,7 +126,10 @@ export class RequestScanner {
     return this.#strings[Field.promptCacheKey]!;
   }
 
-  reset(): void {
+  /** `prompt`: is told what of the body is prompt; the caller has reset it. */
+  reset(prompt: PromptParts | null = null): void {
+    this.#prompt = prompt;
+    this.#hash = null;
     this.problem = '';
     this.modelStart = -1;
     this.modelEnd = -1;
@@ -221,7 +222,8 @@ export class RequestScanner {
 
   /** A value that nobody wants begins at `at`. */
   #skip(bytes: Buffer, at: number, end: number): number {
-    this.#nested.begin(this.#depth);
+    this.#nested.begin(this.#depth, this.#hash);
+    this.#hash = null;
     this.#token = Token.nested;
     return this.#resumeNested(bytes, at, end);
   }
@@ -308,12 +310,9 @@ export class RequestScanner {
 
   #takeKey(bytes: Buffer, start: number, end: number): boolean {
     const isTopLevel = this.#depth === 1;
-    let field = fieldOf(bytes, start, end, isTopLevel);
-    if (field === Field.none && end - start <= keyBytesMax && hasBackslash(bytes, start, end)) {
-      const length = decodeAscii(bytes, start, end, decodedKey);
-      if (length === -1) return this.#refuse('bad_string');
-      field = fieldOf(decodedKey, 0, length, isTopLevel);
-    }
+    if (!readMemberKey(bytes, start, end)) return this.#refuse('bad_string');
+    const field = fieldOf(memberKey, isTopLevel);
+    this.#hash = isTopLevel && this.#prompt !== null ? this.#prompt.hashOf(memberKey) : null;
     if (field !== Field.none) {
       if ((this.#seen & (1 << field)) !== 0) return this.#refuse(requestFields[field]!.duplicate);
       this.#seen |= 1 << field;

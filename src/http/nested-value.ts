@@ -1,3 +1,4 @@
+import type { PrefixHash } from './prefix-hash.ts';
 import { index, load, loaded, scanModule, takeState, views } from './scan-memory.ts';
 
 /** wasm/nested-value.ts has the grammar and the layout of the state. */
@@ -10,6 +11,7 @@ const depthWord = 2;
 const baseWord = 3;
 const problemWord = 4;
 const isDoneWord = 5;
+const hashWord = 6;
 
 const problems = ['', 'bad_syntax', 'bad_nesting', 'depth'] as const;
 
@@ -18,8 +20,8 @@ export class NestedValue {
   readonly #state = takeState(stateBytes);
   readonly #words = this.#state / 4;
 
-  /** Prepares for a value inside `depth` open brackets. */
-  begin(depth: number): void {
+  /** Prepares for a value inside `depth` open brackets. Its bytes go into `hash`, with a checkpoint behind each element. */
+  begin(depth: number, hash: PrefixHash | null): void {
     const { words } = views;
     const at = this.#words;
     words[at + expectWord] = 0;
@@ -28,6 +30,7 @@ export class NestedValue {
     words[at + baseWord] = depth;
     words[at + problemWord] = 0;
     words[at + isDoneWord] = 0;
+    words[at + hashWord] = hash === null ? 0 : hash.address;
   }
 
   /** Whether the value has ended. */

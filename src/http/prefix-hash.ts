@@ -1,12 +1,13 @@
 import { forgetPiece, load, loaded, scanModule, takeState, views } from './scan-memory.ts';
 
 /** wasm/prefix-hash.ts has the hash, the block sizes and the layout of the state. */
-const headBytes = 32;
+const headBytes = 40;
 const recordWords = 3;
+/** 3 MiB have 672; the rest is for checkpoints. */
 export const blockCountMax = 2048;
-const stateBytes = headBytes + blockCountMax * recordWords * 4;
 
 /** Words of a state. */
+const bytesWord = 2;
 const countWord = 5;
 
 /**
@@ -14,20 +15,31 @@ const countWord = 5;
  * How the bytes were cut into pieces makes no difference.
  */
 export class PrefixHash {
-  readonly #state = takeState(stateBytes);
-  readonly #words = this.#state / 4;
+  /** Of its state in the module's memory. */
+  readonly address: number;
+  readonly #words: number;
+  readonly #countMax: number;
 
-  constructor() {
+  /** `countMax`: blocks there is room for; what lies behind them is not hashed. */
+  constructor(countMax: number = blockCountMax) {
+    this.address = takeState(headBytes + countMax * recordWords * 4);
+    this.#words = this.address / 4;
+    this.#countMax = countMax;
     this.reset();
   }
 
-  /** Blocks closed so far; at most `blockCountMax`, what lies behind is not hashed. */
+  /** Blocks closed so far. */
   get blockCount(): number {
     return views.words[this.#words + countWord]!;
   }
 
+  /** Bytes hashed so far, those of the open block included. */
+  get byteCount(): number {
+    return views.words[this.#words + bytesWord]!;
+  }
+
   reset(): void {
-    scanModule.hashReset(this.#state);
+    scanModule.hashReset(this.address, this.#countMax);
   }
 
   /** @hot per chunk. Hashes bytes [start, end) of `bytes`. */
@@ -35,13 +47,18 @@ export class PrefixHash {
     forgetPiece();
     for (let at = start; at < end; at = loaded.end) {
       load(bytes, at, end);
-      scanModule.hashPush(this.#state, at - loaded.start, loaded.end - loaded.start);
+      scanModule.hashPush(this.address, at - loaded.start, loaded.end - loaded.start);
     }
   }
 
   /** A message ends here: the next turn of the conversation has the same bytes up to this place. */
   checkpoint(): void {
-    scanModule.hashCheckpoint(this.#state);
+    scanModule.hashCheckpoint(this.address);
+  }
+
+  /** Nothing follows: what is left is a block of its own, however short. */
+  finish(): void {
+    scanModule.hashFinish(this.address);
   }
 
   /** First lane of the hash of everything up to the end of block `index`; signed. */

@@ -1,3 +1,5 @@
+import type { MemberKey } from './member-key.ts';
+
 /**
  * The members of a request body the gateway acts on. Everything else passes unseen.
  * Chat completions, completions, embeddings, responses and messages share these names (OpenAI, Anthropic, vLLM, SGLang).
@@ -68,8 +70,8 @@ export const keyBytesMax: number = Math.max(...requestFields.map((each) => each.
 const candidates: Field[] = Array.from({ length: 32 }, () => Field.none);
 for (const each of Object.values(Field)) if (each !== Field.none) candidates[requestFields[each]!.name.length] = each;
 
-/** The field whose name is bytes [start, end), at the top level or inside `stream_options`. */
-export function fieldOf(bytes: Buffer, start: number, end: number, isTopLevel: boolean): Field {
+/** The field of that name, at the top level or inside `stream_options`. */
+export function fieldOf({ bytes, start, end }: MemberKey, isTopLevel: boolean): Field {
   const candidate = candidates[end - start] ?? Field.none;
   if (candidate === Field.none || isTopLevel === (candidate === Field.includeUsage)) return Field.none;
   const name = requestFields[candidate]!.name;

@@ -12,9 +12,10 @@ const indexBytes = (scratchBytes + 64) * 4;
 interface ScanModule {
   index(this: void, end: number): void;
   skip(this: void, state: number, start: number, end: number): number;
-  hashReset(this: void, state: number): void;
+  hashReset(this: void, state: number, countMax: number): void;
   hashPush(this: void, state: number, start: number, end: number): void;
   hashCheckpoint(this: void, state: number): void;
+  hashFinish(this: void, state: number): void;
 }
 
 const pageBytes = 65_536;

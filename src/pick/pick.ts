@@ -25,7 +25,7 @@ export function pickEndpoint(view: PoolView, picker: Picker, request: PickReques
     }
   }
   while (view.count > 0) {
-    const index = picker.choose(view, request);
+    const index = picker.choose(view, request, nowMs);
     if (view.tryTake(index, request, nowMs)) return index;
     view.drop(index); // Another shard took the last place between our look and our step.
   }

@@ -5,7 +5,7 @@ import type { PickRequest, PoolView } from './pool-view.ts';
 export interface Picker {
   /** A key has its endpoint: no other may take the request because it wants to be tried, or is still warming up. */
   readonly keepsKeys: boolean;
-  choose(view: PoolView, request: PickRequest): number;
+  choose(view: PoolView, request: PickRequest, nowMs: number): number;
 }
 
 export interface PickerContext {

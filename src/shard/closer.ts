@@ -101,6 +101,7 @@ export class Closer {
     if (!leases.holds(exchange, Lease.endpoint)) return;
     this.giveProbe(exchange);
     const { slot } = exchange.pool!.endpoints[exchange.endpointIndex]!;
+    exchange.pool!.kv?.giveUp(exchange);
     if (leases.holds(exchange, Lease.tokens)) {
       fleet.addTokens(slot, -exchange.reservedTokens);
       leases.give(exchange, Lease.tokens);

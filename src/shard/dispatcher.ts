@@ -1,7 +1,7 @@
 import { counterCell, metrics } from '../account/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { ResponseParser } from '../http/index.ts';
-import { allFull, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
+import { allFull, hashText, mixPair, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
 import { isStreamWhole, modelSplice, splicedBytes } from '../relay/index.ts';
 import { firstTarget, type Route } from '../route/index.ts';
 import { Fault, Probe, type SeriesWriter } from '../shm/index.ts';
@@ -97,6 +97,7 @@ export class Dispatcher implements UpstreamEvents {
       exchange.response.become(Half.body);
       accountant.noteFirstByte(exchange, nowMs);
       this.#health.noteFirstPiece(exchange, bytes, start, end);
+      exchange.pool!.kv?.answerBegan(exchange, exchange.isEventStream ? nowMs - exchange.dispatchedMs : 0);
       this.#endReplay(exchange);
     } else if (exchange.isEventStream && relay.tap.eventCount !== eventsBefore) {
       accountant.noteEvents(exchange, nowMs);
@@ -118,6 +119,7 @@ export class Dispatcher implements UpstreamEvents {
       return;
     }
     this.#health.noteAnswer(exchange, usage);
+    exchange.pool!.kv?.finish(exchange, usage);
     this.#closer.releaseUpstream(exchange);
     if (relay.end()) this.#closer.close(exchange, 'done');
     else exchange.responseDeadlineMs = noDeadline; // The client still takes bytes; the library cuts one that stopped.
@@ -201,6 +203,19 @@ export class Dispatcher implements UpstreamEvents {
     exchange.modelRow = pool.rowOf(exchange.modelLabel);
     exchange.mayProbe = isRepeatable(exchange);
     exchange.hashKey = pool.config.picker === 'consistent_hash' ? hashKeyOf(exchange, pool) : 0;
+    if (pool.kv !== null) exchange.prompt?.seal(this.#seedOf(exchange));
+  }
+
+  /** Prompts are the same only to the same model; and what they hash to is nobody's to guess. */
+  #seedOf(exchange: GatewayExchange): number {
+    const { upstreamModel } = exchange.route!.targets[exchange.targetIndex]!;
+    return mixPair(hashText(upstreamModel ?? exchange.facts.model ?? ''), this.#state.parts.hashSeed) | 0;
+  }
+
+  #notePlaced(isHit: boolean, exchange: GatewayExchange): void {
+    const labels = [exchange.poolName] as const;
+    this.#series.add(counterCell(this.#series, metrics.prefixLookups, labels), 1);
+    if (isHit) this.#series.add(counterCell(this.#series, metrics.prefixHits, labels), 1);
   }
 
   /** Tries the present target, then the others in order; queues where it was only a matter of room; fails when nothing is left. */
@@ -236,6 +251,7 @@ export class Dispatcher implements UpstreamEvents {
   /** 1: an attempt runs. 0: the pool is full. -1: it has no endpoint for this exchange. */
   #tryPool(exchange: GatewayExchange, pool: PoolRuntime): 1 | 0 | -1 {
     const { clock, leases, fleet } = this.#state.parts;
+    pool.kv?.look(exchange);
     const index = pickEndpoint(pool.view, pool.picker, exchange, clock.nowMs);
     if (index < 0) return index === allFull ? 0 : -1;
     const endpoint = pool.endpoints[index]!;
@@ -255,6 +271,7 @@ export class Dispatcher implements UpstreamEvents {
     leases.take(exchange, Lease.tokens);
     exchange.reservedTokens = tokensToReserve(exchange);
     fleet.addTokens(endpoint.slot, exchange.reservedTokens);
+    if (pool.kv !== null && exchange.prompt !== null) this.#notePlaced(pool.kv.place(exchange, index), exchange);
     exchange.endpointIndex = index;
     exchange.endpointUrl = endpoint.address.url;
     exchange.attempts++;

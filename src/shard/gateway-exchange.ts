@@ -1,7 +1,7 @@
 import { Exchange } from '../exchange/index.ts';
-import type { RequestScanner, ResponseParser } from '../http/index.ts';
+import type { PromptParts, RequestScanner, ResponseParser } from '../http/index.ts';
 import type { DownstreamHooks } from '../listener/index.ts';
-import { type PickRequest, TriedEndpoints } from '../pick/index.ts';
+import { type KvPickRequest, type PromptKeys, TriedEndpoints } from '../pick/index.ts';
 import { type JoinBuffer, type Reply, RequestRelay, ResponseRelay } from '../relay/index.ts';
 import type { Route } from '../route/index.ts';
 import { otherRow, Probe, type SlabPool } from '../shm/index.ts';
@@ -41,7 +41,7 @@ export interface UpstreamEvents {
 export type OnThrow = (exchange: GatewayExchange, error: unknown) => void;
 
 /** The record with everything a shard's stages keep on it. */
-export class GatewayExchange extends Exchange implements UpstreamUser, PickRequest {
+export class GatewayExchange extends Exchange implements UpstreamUser, KvPickRequest {
   hooks!: DownstreamHooks<GatewayExchange>;
   readonly requestRelay: RequestRelay;
   readonly responseRelay: ResponseRelay;
@@ -58,6 +58,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
   isRouted = false;
   /** Borrowed from the shard while the body is scanned. */
   scanner: RequestScanner | null = null;
+  /** As the scanner, where a pool picks by prompts. */
+  promptParts: PromptParts | null = null;
   pausedSinceMs = 0;
   /** `priority` is settled, and the shedder has let the request in. */
   isAdmitted = false;
@@ -84,6 +86,12 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
   /** PickRequest. */
   hashKey = 0;
   queuedSinceMs = 0;
+  /** KvPickRequest: borrowed from the shard until the exchange is closed. */
+  prompt: PromptKeys | null = null;
+  /** KvPickRequest. */
+  pendingTokens = 0;
+  aheadTokens = 0;
+  scoreSeconds = 0;
   /** PickRequest: the model's row of the health table, in the present pool. */
   modelRow: number = otherRow;
   /** PickRequest. */
@@ -127,6 +135,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     this.bodyLook = BodyLook.none;
     this.isRouted = false;
     this.scanner = null;
+    this.promptParts = null;
     this.pausedSinceMs = 0;
     this.isAdmitted = false;
     this.uploadWindowMs = 0;
@@ -142,6 +151,10 @@ export class GatewayExchange extends Exchange implements UpstreamUser, PickReque
     this.poolAttempts = 0;
     this.tried.clear();
     this.hashKey = 0;
+    this.prompt = null;
+    this.pendingTokens = 0;
+    this.aheadTokens = 0;
+    this.scoreSeconds = 0;
     this.queuedSinceMs = 0;
     this.modelRow = otherRow;
     this.mayProbe = false;

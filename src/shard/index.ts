@@ -8,6 +8,14 @@
  * let in), dispatcher (until answered), waiting-room, passive-health and retry-budget (what it goes by), closer (the ways
  * out), sweeper and slow-clients (deadlines), runtime (a compiled configuration), protocol and thread.
  */
-export type { ControlToShard, ExchangeView, ListenPorts, ShardInit, ShardToControl, Snapshot } from './protocol.ts';
+export type {
+  ControlToShard,
+  ExchangeView,
+  ListenPorts,
+  PoolPrefixes,
+  ShardInit,
+  ShardToControl,
+  Snapshot,
+} from './protocol.ts';
 export { Shard } from './shard.ts';
 export type { ShardOptions } from './shard.ts';

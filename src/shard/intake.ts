@@ -213,7 +213,9 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       }
       return;
     }
+    const wantsPrompt = runtime!.picksByPrompt && !isMultipart;
     const wantsWhole =
+      wantsPrompt ||
       runtime!.config.limits.jsonCheck === 'full' ||
       chain.needsWholeBody ||
       runtime!.pools.some((pool) => pool.hashesBody);
@@ -223,7 +225,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       exchange.bodyLook = wantsWhole || chain.needsFacts ? BodyLook.casualWhole : BodyLook.casual;
     }
     if (exchange.bodyLook !== BodyLook.none && exchange.bodyLook !== BodyLook.multipart) {
-      exchange.scanner = this.#state.takeScanner();
+      this.#state.takeScanner(exchange, wantsPrompt);
     }
   }
 
@@ -277,6 +279,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       }
       if (isLast) {
         takeFacts(facts, scanner);
+        if (scan === ScanState.complete) this.#state.takePrompt(exchange);
         this.#state.giveScanner(exchange);
         const { promptTokens } = exchange.runtime!.config.accounting;
         if (promptTokens === 'exact' && scan === ScanState.complete && exchange.body.isWhole)

@@ -3,7 +3,7 @@
  * rare events: start, a new configuration, drain, a question from the admin port.
  */
 import type { Config, FileTexts } from '../config/index.ts';
-import type { SharedMemory } from '../shm/index.ts';
+import type { PrefixMemory, SharedMemory } from '../shm/index.ts';
 
 /** One loaded configuration with the fleet-table slots control has claimed for it. Plain data, frozen by the receiver. */
 export interface Snapshot {
@@ -14,8 +14,16 @@ export interface Snapshot {
   readonly endpointSlots: readonly (readonly number[])[];
   /** modelRows[poolIndex][row] is the configured model judged there, '' where none is: rows of the health table. */
   readonly modelRows: readonly (readonly string[])[];
+  /** By pool: its prefix index, null where it has none. */
+  readonly prefixes: readonly (PoolPrefixes | null)[];
   /** The PEM files the configuration names, as they were when it was loaded. */
   readonly texts: FileTexts;
+}
+
+/** What a pool's KV caches hold, shared by all threads; `ordinals[endpointIndex]` is the endpoint's number in it. */
+export interface PoolPrefixes {
+  readonly memory: PrefixMemory;
+  readonly ordinals: readonly number[];
 }
 
 export interface ShardInit {
@@ -77,5 +85,9 @@ export interface ExchangeView {
   readonly request_bytes: number;
   readonly response_bytes: number;
   readonly attempts: number;
+  /** Where the picker went by the prompt: its tokens, those the endpoint was to hold (-1 elsewhere), and what it was to cost. */
+  readonly estimated_tokens: number;
+  readonly matched_tokens: number;
+  readonly score_seconds: number;
   readonly leases: readonly string[];
 }

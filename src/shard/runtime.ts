@@ -1,7 +1,7 @@
 import type { Config, EndpointConfig, PoolConfig } from '../config/index.ts';
 import { type Priority, priorityFrom } from '../exchange/index.ts';
 import { compileChain, type FilterChain, type FilterContext } from '../filters/index.ts';
-import { makePicker, type Picker, type PickerContext, PoolView } from '../pick/index.ts';
+import { KvAware, makePicker, type Picker, type PickerContext, PoolView } from '../pick/index.ts';
 import { RouteTable } from '../route/index.ts';
 import { otherRow } from '../shm/index.ts';
 import {
@@ -12,7 +12,8 @@ import {
 } from '../upstream/index.ts';
 import type { EndpointRegistry } from './endpoint-registry.ts';
 import type { Snapshot } from './protocol.ts';
-import type { RetryBudget, RetryBudgetRule } from './retry-budget.ts';
+import type { PoolLasting } from './pool-lasting.ts';
+import type { RetryBudget } from './retry-budget.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 /** A pool as one shard runs it. */
@@ -32,6 +33,8 @@ export interface PoolRuntime {
   readonly modelCount: number;
   /** Row of the health table for a model, by its name in the configuration. */
   readonly rowOf: (modelLabel: string) => number;
+  /** Its picker, where that goes by what KV caches hold. */
+  readonly kv: KvAware | null;
   /** True when picking needs a field of the body. */
   readonly hashesBody: boolean;
 }
@@ -42,6 +45,8 @@ export interface Runtime {
   readonly config: Config;
   readonly routes: RouteTable;
   readonly pools: readonly PoolRuntime[];
+  /** Some pool does: bodies are routed when they are complete. */
+  readonly picksByPrompt: boolean;
   /** By listener. */
   readonly chains: readonly FilterChain[];
   /** By listener. */
@@ -51,10 +56,7 @@ export interface Runtime {
 export interface RuntimeContext {
   readonly registry: EndpointRegistry;
   readonly picker: PickerContext;
-  /** The pool's queue, which outlives a reload. */
-  readonly waitingRoom: (poolName: string, countMax: number) => WaitingRoom;
-  /** As the queue. */
-  readonly retryBudget: (poolName: string, rule: RetryBudgetRule) => RetryBudget;
+  readonly lasting: PoolLasting;
   /** An endpoint of the pool sent bytes that belong to no response. */
   readonly noteStrayBytes: (poolName: string) => void;
   readonly filterContext: (listenerIndex: number) => FilterContext;
@@ -89,29 +91,46 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
     );
     const rows = rowsByModel(snapshot.modelRows[poolIndex]!);
     const pickable = pool.endpoints.map(({ url, weight }, index) => ({ url, weight, slot: slots[index]! }));
+    const view = new PoolView(pickable, context.registry.fleet, {
+      inflightMax: pool.inflightMax,
+      slowStartMs: pool.slowStartMs,
+    });
+    const fallback = makePicker(pool.picker, context.picker);
+    const urls = new Set(pool.endpoints.map(({ url }) => url));
+    const prefixes = snapshot.prefixes[poolIndex] ?? null;
+    const kv =
+      prefixes === null
+        ? null
+        : new KvAware({ view, ...prefixes, learned: context.lasting.kvLearned(pool.name, urls), fallback });
     return {
       config: pool,
-      view: new PoolView(pickable, context.registry.fleet, {
-        inflightMax: pool.inflightMax,
-        slowStartMs: pool.slowStartMs,
-      }),
-      picker: makePicker(pool.picker, context.picker),
+      view,
+      picker: kv ?? fallback,
+      kv,
       endpoints,
       retryCauses: new Set(pool.retries.on),
       promisesDone: pool.dialect === 'openai' && enginesWithDone.has(pool.engine),
-      retryBudget: context.retryBudget(pool.name, {
+      retryBudget: context.lasting.retryBudget(pool.name, {
         percent: pool.retries.budgetPercent,
         countMin: pool.retries.budgetMin,
       }),
       modelCount: rows.size + (config.defaultPool === pool.name ? 1 : 0),
       rowOf: (modelLabel) => rows.get(modelLabel) ?? otherRow,
-      waitingRoom: context.waitingRoom(pool.name, pool.queue.requestsMax),
+      waitingRoom: context.lasting.waitingRoom(pool.name, pool.queue.requestsMax),
       hashesBody: pool.picker === 'consistent_hash' && pool.hashOn.some((source) => source.source === 'body'),
     };
   });
   const listenerPriorities = config.listeners.map((listener) => priorityFrom(listener.priority)!);
   context.registry.retireExcept(new Set(pools.flatMap((pool) => pool.endpoints)));
-  return { version: snapshot.version, config, routes: new RouteTable(config), pools, chains, listenerPriorities };
+  return {
+    version: snapshot.version,
+    config,
+    routes: new RouteTable(config),
+    pools,
+    picksByPrompt: pools.some(({ kv }) => kv !== null),
+    chains,
+    listenerPriorities,
+  };
 }
 
 function rowsByModel(models: readonly string[]): ReadonlyMap<string, number> {

@@ -1,7 +1,8 @@
 import { type Accountant } from '../account/index.ts';
 import { bug, type Clock } from '../core/index.ts';
 import { type Exchange, Lease, type LeaseBook } from '../exchange/index.ts';
-import { RequestScanner } from '../http/index.ts';
+import { PromptParts, RequestScanner } from '../http/index.ts';
+import { PromptKeys } from '../pick/index.ts';
 import type { Admission, FleetTable, SharedBudget, SlabPool } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { Runtime } from './runtime.ts';
@@ -20,6 +21,8 @@ export interface ShardParts {
   readonly leases: LeaseBook;
   readonly accountant: Accountant;
   readonly listenerNames: readonly string[];
+  /** The same in all shards of the process, and known to nobody outside. */
+  readonly hashSeed: number;
   /** Writes one access-log line, unless the log level leaves them out. */
   readonly writeAccessLog: (exchange: Exchange, nowMs: number, detail: string) => void;
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', fields: object, message: string) => void;
@@ -30,6 +33,8 @@ export class ShardState {
   readonly open: GatewayExchange[] = [];
   readonly #spareExchanges: GatewayExchange[] = [];
   readonly #spareScanners: RequestScanner[] = [];
+  readonly #spareParts: PromptParts[] = [];
+  readonly #spareKeys: PromptKeys[] = [];
   readonly #makeExchange: () => GatewayExchange;
   runtime: Runtime;
   isDraining = false;
@@ -61,19 +66,31 @@ export class ShardState {
     bug(exchange.heldLeases === 0, 'lease_held_at_close');
     // An upload answered early is still arriving: the library hands the rest to this record, which must be nobody else's.
     const isReusable = exchange.request.isDone;
+    if (exchange.prompt !== null && this.#spareKeys.length < sparesMax) this.#spareKeys.push(exchange.prompt);
     exchange.recycle();
     if (isReusable && this.#spareExchanges.length < sparesMax) this.#spareExchanges.push(exchange);
   }
 
-  takeScanner(): RequestScanner {
-    const scanner = this.#spareScanners.pop() ?? new RequestScanner();
-    scanner.reset();
-    return scanner;
+  takeScanner(exchange: GatewayExchange, wantsPrompt: boolean): void {
+    const parts = wantsPrompt ? (this.#spareParts.pop() ?? new PromptParts()) : null;
+    parts?.reset();
+    exchange.promptParts = parts;
+    exchange.scanner = this.#spareScanners.pop() ?? new RequestScanner();
+    exchange.scanner.reset(parts);
+  }
+
+  /** The body is over and was read in one way: keeps what of it is prompt. */
+  takePrompt(exchange: GatewayExchange): void {
+    if (exchange.promptParts?.finish() !== true) return;
+    exchange.prompt = this.#spareKeys.pop() ?? new PromptKeys();
+    exchange.prompt.read(exchange.promptParts);
   }
 
   giveScanner(exchange: GatewayExchange): void {
-    if (exchange.scanner === null) return;
-    if (this.#spareScanners.length < sparesMax) this.#spareScanners.push(exchange.scanner);
+    const { scanner, promptParts } = exchange;
+    if (scanner !== null && this.#spareScanners.length < sparesMax) this.#spareScanners.push(scanner);
+    if (promptParts !== null && this.#spareParts.length < sparesMax) this.#spareParts.push(promptParts);
     exchange.scanner = null;
+    exchange.promptParts = null;
   }
 }

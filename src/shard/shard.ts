@@ -31,9 +31,8 @@ import { compileRuntime, type RuntimeContext } from './runtime.ts';
 import { ShardState } from './shard-state.ts';
 import { Sweeper, sweepPeriodMs } from './sweeper.ts';
 import { PassiveHealth } from './passive-health.ts';
-import { RetryBudget } from './retry-budget.ts';
+import { PoolLasting } from './pool-lasting.ts';
 import { Shedder } from './shedder.ts';
-import { WaitingRoom } from './waiting-room.ts';
 
 /** Slab memory unused for a while goes back to the system at this period. */
 const trimPeriodMs = 5000;
@@ -105,26 +104,13 @@ export class Shard {
     const logger = pino({ level: init.logLevel, base: { shard: init.shardIndex } }, logPipe);
     const { config } = init.snapshot;
     const random = options.random ?? Math.random;
-    const waitingRooms = new Map<string, WaitingRoom>();
     const log: FilterContext['log'] = (level, fields, message) => logger[level](fields, message);
-    const retryBudgets = new Map<string, RetryBudget>();
     const listenerNames = config.listeners.map((listener) => listener.name);
     const accountant = new Accountant(series, listenerNames);
     const runtimeContext: RuntimeContext = {
       registry,
       picker: { random, shardIndex: init.shardIndex },
-      waitingRoom: (poolName, countMax) => {
-        const room = waitingRooms.get(poolName) ?? new WaitingRoom(countMax);
-        room.countMax = countMax;
-        waitingRooms.set(poolName, room);
-        return room;
-      },
-      retryBudget: (poolName, rule) => {
-        const budget = retryBudgets.get(poolName) ?? new RetryBudget(rule);
-        budget.rule = rule;
-        retryBudgets.set(poolName, budget);
-        return budget;
-      },
+      lasting: new PoolLasting(),
       noteStrayBytes: (poolName) => accountant.noteOddity(poolName, 'after_response'),
       filterContext: (listenerIndex) => ({
         log,
@@ -162,6 +148,7 @@ export class Shard {
       leases,
       accountant,
       listenerNames,
+      hashSeed: init.memory.hashSeed,
       writeAccessLog,
       log,
     };
@@ -322,6 +309,9 @@ export class Shard {
       request_bytes: exchange.body.receivedBytes,
       response_bytes: exchange.responseBytes,
       attempts: exchange.attempts,
+      estimated_tokens: exchange.estimatedTokens,
+      matched_tokens: exchange.matchedTokens,
+      score_seconds: exchange.scoreSeconds,
       leases: [
         ...parts.leases.namesHeld(exchange),
         ...(exchange.body.heldCount > 0 ? [`body_slab x${exchange.body.heldCount}`] : []),

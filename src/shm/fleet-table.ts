@@ -13,6 +13,7 @@ import type { SharedCounts } from './shared-counts.ts';
  * | inflight            | 0    | exchanges, < 0 when free  | shards, Atomics; control opens and closes  |
  * | inflightTokens      | 4    | tokens                    | shards, Atomics                            |
  * | connections         | 8    | sockets, < 0 when free    | shards, Atomics; control opens and closes  |
+ * | pendingTokens       | 12   | tokens                    | shards, Atomics                            |
  * | state               | 64   | EndpointState             | control                                    |
  * | scrapeSequence      | 68   | odd while being written   | control                                    |
  * | queueDepth          | 72   | requests                  | control, under the sequence                |
@@ -22,7 +23,8 @@ import type { SharedCounts } from './shared-counts.ts';
  * | scrapedAtMicros     | 88   | microseconds              | control, under the sequence                |
  * | weight              | 96   | Float64, as configured    | control                                    |
  *
- * After the records, one shadow row a shard, 16 bytes a slot: inflight (0), inflightTokens (4), connections (8). Writer:
+ * After the records, one shadow row a shard, 16 bytes a slot: inflight (0), inflightTokens (4), connections (8),
+ * pendingTokens (12). Writer:
  * that shard, plainly; it says what part of the totals is its own, so control can take it back when the shard died.
  */
 export const EndpointState = { free: 0, healthy: 1, unhealthy: 2, draining: 3 } as const;
@@ -34,6 +36,7 @@ const recordShift = 5; // Words of a record: 1 << 5.
 const inflightWord = 0;
 const tokensWord = 1;
 const connectionsWord = 2;
+const pendingWord = 3;
 const stateWord = 16;
 const sequenceWord = 17;
 const queueWord = 18;
@@ -45,7 +48,7 @@ const weightDouble = 12;
 
 const rowShift = 2; // Words of a slot in a shadow row: 1 << 2.
 /** The words shards change, in the order of the shadow rows. */
-const countNames = ['inflight', 'inflight_tokens', 'connections'];
+const countNames = ['inflight', 'inflight_tokens', 'connections', 'pending_tokens'];
 
 /**
  * Added to the counts of a slot that is free. A shard that still has the slot of an endpoint removed meanwhile sees a
@@ -134,6 +137,7 @@ export class FleetTable implements SharedCounts {
     if (Atomics.compareExchange(this.#words, at + inflightWord, 0, closed) !== 0) return false;
     if (
       Atomics.load(this.#words, at + tokensWord) !== 0 ||
+      Atomics.load(this.#words, at + pendingWord) !== 0 ||
       Atomics.compareExchange(this.#words, at + connectionsWord, 0, closed) !== 0
     ) {
       Atomics.sub(this.#words, at + inflightWord, closed);
@@ -228,6 +232,11 @@ export class FleetTable implements SharedCounts {
     return Atomics.load(this.#words, (slot << recordShift) + tokensWord);
   }
 
+  /** Prompt tokens sent there that it has to compute, of exchanges without a byte of their answer. */
+  pendingTokens(slot: number): number {
+    return Atomics.load(this.#words, (slot << recordShift) + pendingWord);
+  }
+
   connections(slot: number): number {
     return Math.max(0, Atomics.load(this.#words, (slot << recordShift) + connectionsWord));
   }
@@ -281,10 +290,20 @@ export class FleetTable implements SharedCounts {
 
   /** `delta` < 0 gives back: before the inflight count of the same exchange, so that a freed slot has no tokens. */
   addTokens(slot: number, delta: number): void {
-    const held = this.#row[(slot << rowShift) + tokensWord]! + delta;
+    this.#addTo(slot, tokensWord, delta);
+  }
+
+  /** As `addTokens`. */
+  addPending(slot: number, delta: number): void {
+    this.#addTo(slot, pendingWord, delta);
+  }
+
+  #addTo(slot: number, word: number, delta: number): void {
+    const at = (slot << rowShift) + word;
+    const held = this.#row[at]! + delta;
     if (!(held >= 0)) fail('tokens given back more than taken', slot, delta);
-    this.#row[(slot << rowShift) + tokensWord] = held;
-    Atomics.add(this.#words, (slot << recordShift) + tokensWord, delta);
+    this.#row[at] = held;
+    Atomics.add(this.#words, (slot << recordShift) + word, delta);
   }
 
   #tryTake(slot: number, word: number, countMax: number): boolean {

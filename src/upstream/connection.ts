@@ -1,4 +1,4 @@
-import { connect as netConnect, type Socket } from 'node:net';
+import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { type ResponseSink, ResponseParser } from '../http/index.ts';
 import type { UpstreamEndpoint } from './endpoint.ts';
@@ -63,6 +63,7 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
   readonly #parser: ResponseParser;
   readonly #socket: Socket;
   readonly #turn: TurnBatch;
+  readonly #options: TcpSocketConnectOpts;
   #state: ConnectionState = ConnectionState.connecting;
   #user: UpstreamUser | null = null;
   /** Body writes the kernel has not taken yet. */
@@ -83,7 +84,7 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
     this.#parser = new ResponseParser(this, parserLimits);
     this.#user = user;
     const { host, port, tls } = endpoint.address;
-    const options = {
+    const options: TcpSocketConnectOpts & SocketConstructorOpts = {
       host,
       port,
       noDelay: true,
@@ -91,9 +92,10 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
       lookup: endpoint.resolver.lookup,
       onread: { buffer: readBuffer, callback: this.#onRead },
     };
+    this.#options = options;
     this.#socket =
       tls === null
-        ? netConnect(options)
+        ? new Socket(options)
         : tlsConnect({
             ...options,
             servername: tls.serverName,
@@ -105,6 +107,7 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
     this.#socket.on('error', this.#onError);
     this.#socket.once('end', this.#onEnd);
     this.#socket.once('close', this.#onClose);
+    if (tls === null) turn.addConnect(this);
   }
 
   get state(): ConnectionState {
@@ -231,6 +234,10 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
   }
 
   // BatchedConnection.
+
+  onTurnConnect(): void {
+    if (this.#state === ConnectionState.connecting) this.#socket.connect(this.#options);
+  }
 
   onTurnReady(): void {
     if (this.#state !== ConnectionState.busy || this.#isReady) return;

@@ -5,6 +5,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 function connection(name: string, seen: string[], onReady: () => void = () => {}): BatchedConnection {
   return {
+    onTurnConnect: () => seen.push(`${name} connects`),
     onTurnReady: () => {
       seen.push(`${name} ready`);
       onReady();
@@ -57,4 +58,24 @@ test('turn batch: when a connection is taken again at the end of a turn, it is r
   expect(seen).toEqual(['a ready']);
   await turn();
   expect(seen).toEqual(['a ready', 'b ready']);
+});
+
+test('turn batch: when many connections are to be made at once, each turn makes a few, in order, and others go between', async () => {
+  const batch = new TurnBatch();
+  const seen: string[] = [];
+  for (let index = 0; index < 40; index++) batch.addConnect(connection(`${index}`, seen));
+  await turn();
+  const first = seen.length;
+  expect(first).toBeGreaterThan(0);
+  expect(first).toBeLessThan(40);
+  batch.addRead(connection('a', seen), Buffer.from('x'), 1);
+  await turn();
+  expect(seen[first]).toBe('a x');
+  for (let count = 0; count < 4; count++) await turn();
+  expect(seen.filter((each) => each.endsWith('connects'))).toEqual(
+    Array.from({ length: 40 }, (_, index) => `${index} connects`),
+  );
+  batch.addConnect(connection('later', seen));
+  await turn();
+  expect(seen.at(-1)).toBe('later connects');
 });

@@ -7,6 +7,8 @@
  * It also lets a kept-alive connection that its endpoint has closed be seen as closed before a request is written to it.
  */
 export interface BatchedConnection {
+  /** The end of the turn in which `addConnect` was called, or of a later one. */
+  onTurnConnect(): void;
   /** The end of the turn in which `addReady` was called. */
   onTurnReady(): void;
   /** The bytes given to `addRead`, at [0, count) of `buffer`, which is borrowed for the call and may be written to. */
@@ -17,9 +19,16 @@ export interface BatchedConnection {
 export const batchedBytesMax = 4096;
 /** What is read beyond it in one turn is passed on at once. */
 const readCountMax = 512;
+/**
+ * A new socket costs a tenth of a millisecond. A thousand clients that come at once do not hold up everybody else for as long
+ * as it takes to connect for all of them: timers and other sockets have their turn in between.
+ */
+const connectCountMax = 16;
 
 export class TurnBatch {
   readonly #ready: BatchedConnection[] = [];
+  readonly #connects: BatchedConnection[] = [];
+  #nextConnect = 0;
   readonly #readers: (BatchedConnection | null)[] = [];
   readonly #counts: number[] = [];
   /** One for each read; made when first needed. */
@@ -30,6 +39,11 @@ export class TurnBatch {
 
   addReady(connection: BatchedConnection): void {
     this.#ready.push(connection);
+    this.#schedule();
+  }
+
+  addConnect(connection: BatchedConnection): void {
+    this.#connects.push(connection);
     this.#schedule();
   }
 
@@ -71,5 +85,13 @@ export class TurnBatch {
     this.drainReads();
     // Those added meanwhile wait for the next turn, in which the end of a stale connection can be seen.
     for (let left = this.#ready.length; left > 0; left--) this.#ready.shift()!.onTurnReady();
+    const end = Math.min(this.#connects.length, this.#nextConnect + connectCountMax);
+    while (this.#nextConnect < end) this.#connects[this.#nextConnect++]!.onTurnConnect();
+    if (this.#nextConnect < this.#connects.length) {
+      this.#schedule();
+      return;
+    }
+    this.#connects.length = 0;
+    this.#nextConnect = 0;
   };
 }

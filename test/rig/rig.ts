@@ -1,8 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { pino } from 'pino';
 import { afterEach, expect } from 'vitest';
 import { metricById } from '../../src/account/index.ts';
 import { parseConfig } from '../../src/config/index.ts';
 import { modelRowsOf } from '../../src/control/model-rows.ts';
+import { PrefixMemories } from '../../src/control/prefix-memories.ts';
 import { bugCounts, Clock } from '../../src/core/index.ts';
 import { leaseNames } from '../../src/exchange/index.ts';
 import { Shard } from '../../src/shard/index.ts';
@@ -82,12 +84,15 @@ export async function rig(options: RigOptions = {}): Promise<Rig> {
       return slot;
     }),
   );
+  const prefixMemories = new PrefixMemories(pino({ level: 'silent' }), () => 0);
+  const prefixes = prefixMemories.plan(config);
+  prefixMemories.stop();
   const log: string[] = [];
   const init = {
     shardIndex: 0,
     memory,
     connectionsMax: config.limits.connectionsMax === 'auto' ? 65_536 : config.limits.connectionsMax,
-    snapshot: { version: 1, config, endpointSlots: slots, modelRows: modelRowsOf(config), texts: {} },
+    snapshot: { version: 1, config, endpointSlots: slots, modelRows: modelRowsOf(config), prefixes, texts: {} },
     logLevel: 'info',
     uwsPath: null,
   };
@@ -215,6 +220,7 @@ export class Rig {
     for (const slot of this.slots) {
       note(`inflight of ${slot}`, this.fleet.inflight(slot));
       note(`tokens of ${slot}`, this.fleet.inflightTokens(slot));
+      note(`pending tokens of ${slot}`, this.fleet.pendingTokens(slot));
     }
     for (const [code, count] of bugCounts) note(`bug ${code}`, count);
     return held;

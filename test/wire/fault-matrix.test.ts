@@ -122,6 +122,7 @@ pools: [{ name: other, engine: none, picker: round_robin, endpoints: [{ url: "${
     config: loaded.config,
     endpointSlots: [[slot]],
     modelRows: modelRowsOf(loaded.config),
+    prefixes: [null],
     texts: loaded.texts,
   });
 }

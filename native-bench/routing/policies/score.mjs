@@ -3,7 +3,7 @@ import { KvScore, kvScoreDefaults } from '../../../dist/pick/index.js';
 import { tokenBytes } from '../prompt-keys.mjs';
 import { endpointHash } from './consistent-hash.mjs';
 
-/** @param {string} name @param {Partial<import('../../../src/pick/kv-score.ts').KvScoreSettings>} settings @param {boolean} isExact @returns {import('./index.mjs').Policy} */
+/** @param {string} name @param {Partial<import('../../../src/pick/kv/kv-score.ts').KvScoreSettings>} settings @param {boolean} isExact @returns {import('./index.mjs').Policy} */
 export function scored(name, settings = {}, isExact = false) {
   return {
     name,

@@ -1,3 +1,5 @@
+import { hashCheckpoint, hashPush } from './prefix-hash';
+
 /**
  * Skips one JSON value, checking its syntax: the inside of `messages`, which is nearly all of a 3 MB prompt. This file is
  * AssemblyScript (TypeScript's syntax, WebAssembly's types); src/bootstrap.mjs compiles module.ts, which names it,
@@ -17,6 +19,7 @@
  * | 12     | i32 base: depth around the value                                                       |
  * | 16     | i32 problem: 0, or why the value is not valid                                          |
  * | 20     | i32 isDone                                                                             |
+ * | 24     | i32 hash: address of the state of a hash (prefix-hash.ts) the value's bytes go into, 0: none |
  * | 32     | u8 for each depth: 1 where the bracket open there is a brace                           |
  *
  * Not checked, as by the caller: the spelling of numbers, literals and escapes, control bytes in strings.
@@ -90,6 +93,10 @@ export function skip(state: usize, start: usize, end: usize): usize {
   let token = load<i32>(state, 4);
   let depth = load<i32>(state, 8);
   const base = load<i32>(state, 12);
+  const hash = <usize>load<i32>(state, 24);
+  /** Depth between the elements of a list that is hashed: the messages of a conversation. */
+  const elementDepth = hash != 0 ? base + 1 : -1;
+  let hashedTo = start;
   const kinds = state + 32;
   let problem: i32 = 0;
   let isDone: i32 = 0;
@@ -151,7 +158,14 @@ export function skip(state: usize, start: usize, end: usize): usize {
         if (isKey) behind = behindSeam(at, COLON);
         else {
           behind = behindSeam(at, COMMA);
-          if (behind == 0 && isInArray) behind = behindObjectSeam(at);
+          if (behind == 0 && isInArray) {
+            behind = behindObjectSeam(at);
+            if (behind != 0 && depth - 1 == elementDepth) {
+              hashPush(hash, hashedTo, at + 1);
+              hashCheckpoint(hash);
+              hashedTo = at + 1;
+            }
+          }
         }
         if (behind != 0) {
           expect = isKey ? EXPECT_VALUE : EXPECT_KEY;
@@ -220,6 +234,11 @@ export function skip(state: usize, start: usize, end: usize): usize {
       isInArray = depth - 1 > base && load<u8>(kinds + depth - 1) == 0;
       expect = EXPECT_SEPARATOR;
       at++;
+      if (depth == elementDepth && !isObject) {
+        hashPush(hash, hashedTo, at);
+        hashCheckpoint(hash);
+        hashedTo = at;
+      }
       if (depth == base) {
         isDone = 1;
         break;
@@ -238,6 +257,7 @@ export function skip(state: usize, start: usize, end: usize): usize {
     }
   }
 
+  if (hash != 0) hashPush(hash, hashedTo, at);
   firstHit = next;
   store<i32>(state, expect, 0);
   store<i32>(state, token, 4);

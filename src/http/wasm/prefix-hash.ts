@@ -16,7 +16,8 @@
  * | 16     | i32 blockSize: where the open block ends                            |
  * | 20     | i32 count: blocks closed                                            |
  * | 24     | u64 pending: the bytes of a word that is not complete, 0 above them |
- * | 32     | for each closed block: i32 h1, i32 h2, i32 offset of its end        |
+ * | 32     | i32 countMax: blocks there is room for; behind the last nothing is hashed |
+ * | 40     | for each closed block: i32 h1, i32 h2, i32 offset of its end        |
  */
 const C1: u32 = 0x239b961b;
 const C2: u32 = 0xab0e9789;
@@ -26,17 +27,15 @@ const N1: u32 = 0x561ccd1b;
 const N2: u32 = 0x0bcaa747;
 const PHI: u32 = 0x9e3779b1;
 
-const BLOCKS: usize = 32;
+const BLOCKS: usize = 40;
 const BLOCK_RECORD_BYTES: usize = 12;
-/** 3 MiB have 672; the rest is for checkpoints. Behind the last one nothing is hashed. */
-const BLOCK_COUNT_MAX: i32 = 2048;
 
 /** Finer where prompts usually part: 512 B up to 64 KiB, 2 KiB up to 512 KiB, then 8 KiB. */
 function blockSizeAt(offset: i32): i32 {
   return offset < 0x10000 ? 512 : offset < 0x80000 ? 2048 : 8192;
 }
 
-export function hashReset(state: usize): void {
+export function hashReset(state: usize, countMax: i32): void {
   store<i32>(state, 0x70656e73, 0);
   store<i32>(state, 0x746f636b, 4);
   store<i32>(state, 0, 8);
@@ -44,11 +43,12 @@ export function hashReset(state: usize): void {
   store<i32>(state, blockSizeAt(0), 16);
   store<i32>(state, 0, 20);
   store<u64>(state, 0, 24);
+  store<i32>(state, countMax, 32);
 }
 
 /** Hashes [start, end). */
 export function hashPush(state: usize, start: usize, end: usize): void {
-  if (load<i32>(state, 20) >= BLOCK_COUNT_MAX) return;
+  if (load<i32>(state, 20) >= load<i32>(state, 32)) return;
   let at = start;
   let blockBytes = load<i32>(state, 12);
   let offset = load<i32>(state, 8);
@@ -68,7 +68,7 @@ export function hashPush(state: usize, start: usize, end: usize): void {
   while (true) {
     if (blockBytes == blockSize) {
       close(state, blockBytes, offset);
-      if (load<i32>(state, 20) >= BLOCK_COUNT_MAX) return;
+      if (load<i32>(state, 20) >= load<i32>(state, 32)) return;
       blockBytes = 0;
       blockSize = load<i32>(state, 16);
     }
@@ -104,7 +104,14 @@ export function hashPush(state: usize, start: usize, end: usize): void {
  */
 export function hashCheckpoint(state: usize): void {
   const blockBytes = load<i32>(state, 12);
-  if (blockBytes * 4 < load<i32>(state, 16) || load<i32>(state, 20) >= BLOCK_COUNT_MAX) return;
+  if (blockBytes * 4 < load<i32>(state, 16)) return;
+  hashFinish(state);
+}
+
+/** Nothing follows: closes the open block whatever its size, unless it is empty. */
+export function hashFinish(state: usize): void {
+  const blockBytes = load<i32>(state, 12);
+  if (blockBytes == 0 || load<i32>(state, 20) >= load<i32>(state, 32)) return;
   if ((blockBytes & 7) != 0) mix(state, load<u64>(state, 24));
   close(state, blockBytes, load<i32>(state, 8));
   store<i32>(state, 0, 12);

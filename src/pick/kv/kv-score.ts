@@ -1,4 +1,4 @@
-import { Rendezvous } from './rendezvous.ts';
+import { Rendezvous } from '../rendezvous.ts';
 import { ReplicaLimiter } from './replica-limiter.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { KvScore, kvScoreDefaults } from './kv-score.ts';
 import type { KvLoads, KvRequest } from './kv-score.ts';
-import { Rendezvous } from './rendezvous.ts';
+import { Rendezvous } from '../rendezvous.ts';
 import { ReplicaLimiter } from './replica-limiter.ts';
 
 const endpointCount = 4;

@@ -1,0 +1,112 @@
+import type { Logger } from 'pino';
+import type { Config, PoolConfig } from '../config/index.ts';
+import type { PoolPrefixes } from '../shard/index.ts';
+import {
+  createPrefixMemory,
+  prefixEndpointCountMax,
+  PrefixIndex,
+  type PrefixMemory,
+  PrefixSweeper,
+} from '../shm/index.ts';
+import type { EngineLoad } from './engine-metrics.ts';
+
+/**
+ * The prefix index of each pool that routes by it: made once, kept over reloads, swept, and told what engines say of their
+ * caches. In it an endpoint is an ordinal of 8 bits, which it keeps for as long as it is configured.
+ */
+const slotCount = 1 << 20;
+/** Of a cache whose engine does not say. About what a 70B model leaves room for on eight 80 GB cards. */
+const cacheTokensDefault = 300_000;
+/** What a token takes in a body, before anything was learned. */
+const bytesPerToken = 3.7;
+const sweepPeriodMs = 100;
+/** A round of all slots every three minutes; one sweep takes a tenth of a millisecond. */
+const slotsPerSweep = Math.ceil((slotCount * sweepPeriodMs) / 180_000);
+
+interface Entry {
+  readonly memory: PrefixMemory;
+  readonly index: PrefixIndex;
+  readonly sweeper: PrefixSweeper;
+  readonly ordinals: Map<string, number>;
+  readonly startedAt: Map<string, number>;
+}
+
+export class PrefixMemories {
+  readonly #entries = new Map<string, Entry>();
+  readonly #log: Logger;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(log: Logger, nowMs: () => number) {
+    this.#log = log;
+    this.#timer = setInterval(() => {
+      for (const { sweeper } of this.#entries.values()) sweeper.sweep(slotsPerSweep, nowMs());
+    }, sweepPeriodMs).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** By pool: where its shards look and write. Null where nothing is to be chosen by it. */
+  plan(config: Config): readonly (PoolPrefixes | null)[] {
+    return config.pools.map((pool) => {
+      if (!choosesByPrefix(pool)) return null;
+      const entry = this.#entryOf(pool.name);
+      this.#assign(entry, pool);
+      return { memory: entry.memory, ordinals: pool.endpoints.map(({ url }) => entry.ordinals.get(url)!) };
+    });
+  }
+
+  /** What a scrape said: how much the cache holds, and since when the process has run. */
+  note(pool: string, url: string, { cacheTokens, startedAtSeconds }: EngineLoad): void {
+    const entry = this.#entries.get(pool);
+    const ordinal = entry?.ordinals.get(url);
+    if (entry === undefined || ordinal === undefined) return;
+    if (cacheTokens > 0)
+      entry.index.horizon.setCapacity(ordinal, Math.min(0x3fff_ffff, Math.round(cacheTokens * bytesPerToken)));
+    if (startedAtSeconds === 0) return;
+    const before = entry.startedAt.get(url);
+    entry.startedAt.set(url, startedAtSeconds);
+    if (before === undefined || before === startedAtSeconds) return;
+    entry.index.horizon.forget(ordinal);
+    this.#log.info({ pool, endpoint: url }, 'endpoint was restarted: its KV cache is empty');
+  }
+
+  #entryOf(pool: string): Entry {
+    let entry = this.#entries.get(pool);
+    if (entry === undefined) {
+      const memory = createPrefixMemory(
+        slotCount,
+        prefixEndpointCountMax,
+        Math.round(cacheTokensDefault * bytesPerToken),
+      );
+      const index = new PrefixIndex(memory);
+      entry = { memory, index, sweeper: new PrefixSweeper(index), ordinals: new Map(), startedAt: new Map() };
+      this.#entries.set(pool, entry);
+    }
+    return entry;
+  }
+
+  /** Those that stay keep their ordinals; one that comes begins with nothing, whoever had its ordinal before. */
+  #assign({ index, ordinals, startedAt }: Entry, { endpoints }: PoolConfig): void {
+    const urls = new Set(endpoints.map(({ url }) => url));
+    for (const url of ordinals.keys()) {
+      if (urls.has(url)) continue;
+      ordinals.delete(url);
+      startedAt.delete(url);
+    }
+    const taken = new Set(ordinals.values());
+    let next = 0;
+    for (const url of urls) {
+      if (ordinals.has(url)) continue;
+      while (taken.has(next)) next++;
+      taken.add(next);
+      ordinals.set(url, next);
+      index.horizon.forget(next);
+    }
+  }
+}
+
+function choosesByPrefix({ picker, endpoints }: PoolConfig): boolean {
+  return picker === 'kv_aware' && endpoints.length > 1 && endpoints.length <= prefixEndpointCountMax;
+}

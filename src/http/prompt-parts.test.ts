@@ -1,0 +1,167 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { RequestScanner, ScanState } from './json-scanner.ts';
+import { PrefixHash } from './prefix-hash.ts';
+import { PromptPart, PromptParts } from './prompt-parts.ts';
+
+interface Scanned {
+  readonly state: ScanState;
+  readonly isPrompt: boolean;
+  /** Blocks of each part: lanes and end. */
+  readonly blocks: readonly (readonly string[])[];
+}
+
+function blocksOf(hash: PrefixHash): string[] {
+  return Array.from(
+    { length: hash.blockCount },
+    (_, index) => `${hash.low(index)} ${hash.high(index)} ${hash.endOf(index)}`,
+  );
+}
+
+/** `cuts`: offsets before which the body is cut into pieces. */
+function scan(body: string, cuts: readonly number[] = []): Scanned {
+  const bytes = Buffer.from(body);
+  const parts = new PromptParts();
+  const scanner = new RequestScanner();
+  parts.reset();
+  scanner.reset(parts);
+  let at = 0;
+  for (const end of [...cuts, bytes.length].sort((a, b) => a - b)) {
+    scanner.push(bytes, at, Math.min(end, bytes.length));
+    at = Math.min(end, bytes.length);
+  }
+  const state = scanner.finish();
+  const isPrompt = parts.finish();
+  return { state, isPrompt, blocks: Object.values(PromptPart).map((part) => blocksOf(parts.hash(part))) };
+}
+
+/** The oracle: the raw text of a value hashed on its own, with checkpoints where `elements` end when it is a list. */
+function hashed(raw: string, elementEnds: readonly number[], isFinished: boolean): string[] {
+  const hash = new PrefixHash();
+  const bytes = Buffer.from(raw);
+  let at = 0;
+  for (const end of elementEnds) {
+    hash.push(bytes, at, end);
+    hash.checkpoint();
+    at = end;
+  }
+  hash.push(bytes, at, bytes.length);
+  if (isFinished) hash.finish();
+  return blocksOf(hash);
+}
+
+const text = fc.oneof(
+  fc.string({ maxLength: 40 }),
+  fc.string({ unit: 'binary', maxLength: 40 }),
+  fc.constantFrom(
+    '"messages":[',
+    '\\"messages\\":[{',
+    '}]',
+    '},{"role":"user"',
+    '\\',
+    '{"prompt":"x"}',
+    'a'.repeat(700),
+  ),
+);
+const value = fc.letrec((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'small' },
+    text,
+    fc.integer(),
+    fc.constantFrom(null, true, false),
+    fc.array(tie('value'), { maxLength: 4 }),
+    fc.dictionary(text, tie('value'), { maxKeys: 4 }),
+  ),
+})).value;
+const message = fc.record({ role: fc.constantFrom('user', 'assistant', 'system', 'tool'), content: value });
+const space = fc.constantFrom('', ' ', '\n  ');
+
+/** A list as clients write it, and where each element that is an object or a list ends. */
+const list = fc.tuple(fc.array(fc.oneof(message, value), { maxLength: 12 }), space).map(([elements, gap]) => {
+  let raw = `[${gap}`;
+  const ends: number[] = [];
+  for (const [index, element] of elements.entries()) {
+    raw += JSON.stringify(element);
+    if (typeof element === 'object' && element !== null) ends.push(Buffer.byteLength(raw));
+    raw += index === elements.length - 1 ? gap : `,${gap}`;
+  }
+  return { raw: `${raw}]`, ends };
+});
+
+test('prompt parts: when members come in any order and pieces of any size, each part is the raw text of its member', () => {
+  fc.assert(
+    fc.property(
+      list,
+      fc.option(
+        fc.oneof(
+          list,
+          text.map((each) => ({ raw: JSON.stringify(each), ends: [] })),
+        ),
+      ),
+      fc.option(list),
+      fc.dictionary(
+        text.filter((key) => !/^(?:model|stream|n|user|max_|prompt|input|system|messages|tools)/.test(key)),
+        value,
+        { maxKeys: 3 },
+      ),
+      fc.constantFrom('messages', 'prompt', 'input', 'm\\u0065ssages'),
+      fc.infiniteStream(fc.nat()),
+      fc.array(fc.nat({ max: 6000 }), { maxLength: 6 }),
+      (turns, system, tools, others, name, order, cuts) => {
+        const members = [
+          `"${name}": ${turns.raw}`,
+          ...(system === null ? [] : [`"system":${system.raw}`]),
+          ...(tools === null ? [] : [`"tools" :${tools.raw}`]),
+          '"model":"m"',
+          ...Object.entries(others).map(([key, each]) => `${JSON.stringify(key)}:${JSON.stringify(each)}`),
+        ].sort(() => (order.next().value % 2 === 0 ? 1 : -1));
+        const body = `{${members.join(', ')}}`;
+        JSON.parse(body);
+        const seen = scan(body, cuts);
+        expect(seen.state).toBe(ScanState.complete);
+        expect(seen.isPrompt).toBe(true);
+        expect(seen.blocks[PromptPart.turns]).toEqual(hashed(turns.raw, turns.ends, false));
+        expect(seen.blocks[PromptPart.system]).toEqual(system === null ? [] : hashed(system.raw, system.ends, true));
+        expect(seen.blocks[PromptPart.tools]).toEqual(tools === null ? [] : hashed(tools.raw, tools.ends, true));
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+const turn = (text: string): string => JSON.stringify({ role: 'user', content: text });
+const chat = (turns: readonly string[], rest = ''): string => `{"messages":[${turns.join(',')}],"model":"m"${rest}}`;
+
+test('prompt parts: when a conversation goes on, its first turns are the same blocks, to their end', () => {
+  const turns = ['a', 'b', 'c', 'd'].map((letter) => turn(letter.repeat(900)));
+  const before = scan(chat(turns)).blocks[PromptPart.turns]!;
+  const after = scan(chat([...turns, turn('e'.repeat(3000)), turn('f')])).blocks[PromptPart.turns]!;
+  expect(after.slice(0, before.length)).toEqual(before);
+  const end = Number(before.at(-1)!.split(' ')[2]);
+  expect(end, 'the last turn to its last byte').toBe(Buffer.byteLength(`[${turns.join(',')}`));
+});
+
+test('prompt parts: when parameters around the prompt differ, or stand elsewhere, its blocks do not', () => {
+  const turns = [turn('hello '.repeat(500))];
+  const one = scan(chat(turns, ',"temperature":0.1'));
+  const other = scan(`{"temperature":1,"stream":true,"metadata":{"messages":[1]},"messages":[${turns.join(',')}]}`);
+  expect(other.blocks).toEqual(one.blocks);
+});
+
+test('prompt parts: when a member stands twice, or the engine adds to the prompt or cuts it, there is no prompt to go by', () => {
+  expect(scan(chat([turn('x')])).isPrompt).toBe(true);
+  expect(scan(chat([turn('x')], ',"messages":[]')).isPrompt).toBe(false);
+  expect(scan(chat([turn('x')], ',"prompt":"x"')).isPrompt).toBe(false);
+  expect(scan(chat([turn('x')], ',"previous_response_id":"r"')).isPrompt).toBe(false);
+  expect(scan(chat([turn('x')], ',"truncate_prompt_tokens":5')).isPrompt).toBe(false);
+  expect(scan('{"model":"m"}').isPrompt).toBe(false);
+  expect(scan('{"model":"m","messages":null}').isPrompt).toBe(false);
+  expect(scan('{"nested":{"messages":[1]},"text":"\\"messages\\":[1]"}').isPrompt).toBe(false);
+});
+
+test('prompt parts: when settings differ that change the text around the turns, they do', () => {
+  const settings = (rest: string): readonly string[] => scan(chat([turn('x')], rest)).blocks[PromptPart.settings]!;
+  expect(settings('')).toEqual([]);
+  expect(settings(',"cache_salt":"a"')).not.toEqual(settings(',"cache_salt":"b"'));
+  expect(settings(',"chat_template_kwargs":{"thinking":true}')).toHaveLength(1);
+});

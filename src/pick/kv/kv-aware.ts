@@ -1,0 +1,182 @@
+import type { TokenUsage } from '../../http/index.ts';
+import { type EndpointScrape, prefixEndpointCountMax, PrefixIndex, type PrefixMemory } from '../../shm/index.ts';
+import type { Picker } from '../pickers.ts';
+import type { PickRequest, PoolView } from '../pool-view.ts';
+import { type KvLoads, type KvRequest, KvScore } from './kv-score.ts';
+import { PrefillRate } from './prefill-rate.ts';
+import type { PromptKeys } from './prompt-keys.ts';
+import { TokenRatio } from './token-ratio.ts';
+
+/** What a pool's shard has learned of its endpoints and models; outlives a reload. */
+export class KvLearned {
+  readonly ratio = new TokenRatio();
+  readonly rate = new PrefillRate();
+}
+
+/** What of an exchange this picker reads, and what it keeps there between its steps. */
+export interface KvPickRequest extends PickRequest {
+  /** Sealed for this pool; null: no prompt that could be cached. */
+  readonly prompt: PromptKeys | null;
+  readonly modelLabel: string;
+  readonly endpointIndex: number;
+  /** Prompt tokens, as far as they can be told from its bytes. */
+  estimatedTokens: number;
+  /** Of those, what the endpoint was believed to hold. */
+  matchedTokens: number;
+  /** Of the rest, what still counts as waiting there. Counted in the fleet table. */
+  pendingTokens: number;
+  /** Tokens that waited there before it. */
+  aheadTokens: number;
+  /** What the score said the fleet would pay, in seconds. */
+  scoreSeconds: number;
+}
+
+export interface KvPool {
+  readonly view: PoolView;
+  readonly memory: PrefixMemory;
+  /** By endpoint index: the endpoint's number in the index. */
+  readonly ordinals: readonly number[];
+  readonly learned: KvLearned;
+  /** For requests without a prompt. */
+  readonly fallback: Picker;
+}
+
+/** An engine that answers so many long matches with nothing from its cache does not have what we believe. */
+const missesMax = 3;
+const matchedTokensMin = 2048;
+
+/**
+ * Picks by what the endpoints' KV caches hold. The order of calls for one attempt:
+ *
+ *   look ──▶ choose (any number of times, or none: a probe) ──▶ place ──▶ answerBegan ──▶ finish
+ *                                                                  └──────── giveUp ───────┘ (whenever it ends)
+ *
+ * What is placed stands in the index before it is sent, so requests with the same beginning that come meanwhile follow it.
+ */
+export class KvAware implements Picker {
+  readonly keepsKeys = false;
+  readonly #pool: KvPool;
+  readonly #index: PrefixIndex;
+  readonly #score: KvScore;
+  /** By ordinal. */
+  readonly #matchedBytes = new Int32Array(prefixEndpointCountMax);
+  readonly #loads: KvLoads;
+  readonly #request: { -readonly [Key in keyof KvRequest]: KvRequest[Key] };
+  readonly #scrape: EndpointScrape = { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 };
+  /** By endpoint index: long matches in a row of which the engine had nothing. */
+  readonly #missCounts: Uint8Array;
+
+  constructor(pool: KvPool) {
+    const { view } = pool;
+    const count = view.endpoints.length;
+    this.#pool = pool;
+    this.#index = new PrefixIndex(pool.memory);
+    this.#score = new KvScore(view.hashes);
+    this.#missCounts = new Uint8Array(count);
+    this.#loads = {
+      pendingTokens: new Float64Array(count),
+      inflight: new Float64Array(count),
+      kvUsageRatio: new Float64Array(count),
+      prefillRate: new Float64Array(count),
+      penaltySeconds: new Float64Array(count),
+    };
+    this.#request = { promptTokens: 0, matchedTokens: new Int32Array(count), root: 0, branch: 0 };
+  }
+
+  /** @hot per attempt. What the endpoints hold of the prompt; 0.2 ms for 3 MB. */
+  look(request: KvPickRequest): void {
+    const { prompt } = request;
+    if (prompt === null) return;
+    const ratio = this.#pool.learned.ratio.of(request.modelLabel);
+    const matched = this.#matchedBytes;
+    matched.fill(0);
+    this.#index.lookup(prompt, matched);
+    const { matchedTokens } = this.#request;
+    let most = 0;
+    for (const [index, ordinal] of this.#pool.ordinals.entries()) {
+      const bytes = matched[ordinal]!;
+      if (bytes > most) most = bytes;
+      matchedTokens[index] = Math.floor(bytes * ratio);
+    }
+    request.estimatedTokens = Math.max(1, Math.ceil(prompt.byteCount * ratio));
+    this.#request.promptTokens = request.estimatedTokens;
+    this.#request.root = prompt.root;
+    this.#request.branch = prompt.branch(most);
+  }
+
+  /** @hot per attempt. `look` was called for the request. */
+  choose(view: PoolView, request: KvPickRequest, nowMs: number): number {
+    if (request.prompt === null) return this.#pool.fallback.choose(view, request, nowMs);
+    const { fleet, endpoints, candidates } = view;
+    const { rate } = this.#pool.learned;
+    const loads = this.#loads;
+    for (let turn = 0; turn < view.count; turn++) {
+      const index = candidates[turn]!;
+      const { slot, url, weight } = endpoints[index]!;
+      loads.pendingTokens[index] = fleet.pendingTokens(slot);
+      loads.inflight[index] = fleet.inflight(slot);
+      loads.kvUsageRatio[index] = fleet.readScrape(slot, this.#scrape) ? this.#scrape.kvCacheUsageRatio : 0;
+      // One that warms up, or is worth less than others, takes longer for the same.
+      loads.prefillRate[index] = rate.of(url) * weight * view.shares[index]!;
+      loads.penaltySeconds[index] = 0;
+    }
+    const best = this.#score.choose(loads, this.#request, candidates, view.count, nowMs);
+    request.scoreSeconds = this.#score.seconds;
+    return best;
+  }
+
+  /** The attempt goes to endpoint `index`, before anything of it is sent. Returns whether any endpoint held some of the prompt. */
+  place(request: KvPickRequest, index: number): boolean {
+    const { prompt } = request;
+    if (prompt === null) return false;
+    const { fleet, endpoints } = this.#pool.view;
+    const { slot } = endpoints[index]!;
+    const { matchedTokens } = this.#request;
+    request.matchedTokens = Math.min(matchedTokens[index]!, request.estimatedTokens);
+    request.aheadTokens = fleet.pendingTokens(slot);
+    request.pendingTokens = Math.max(1, request.estimatedTokens - request.matchedTokens);
+    fleet.addPending(slot, request.pendingTokens);
+    this.#index.insert(prompt, this.#pool.ordinals[index]!);
+    return matchedTokens.some((tokens) => tokens > 0);
+  }
+
+  /** The first byte of the answer is here: the prompt has been computed. `waitedMs`: since the request was sent. */
+  answerBegan(request: KvPickRequest, waitedMs: number): void {
+    if (request.pendingTokens === 0) return;
+    const { url } = this.#pool.view.endpoints[request.endpointIndex]!;
+    this.#pool.learned.rate.learn(url, request.aheadTokens + request.pendingTokens, waitedMs);
+    this.giveUp(request);
+  }
+
+  /** Nothing of it waits at the endpoint any more, however that came. */
+  giveUp(request: KvPickRequest): void {
+    if (request.pendingTokens === 0) return;
+    this.#pool.view.fleet.addPending(this.#pool.view.endpoints[request.endpointIndex]!.slot, -request.pendingTokens);
+    request.pendingTokens = 0;
+  }
+
+  /** The answer is complete: its blocks, and those of the prompt, are the engine's youngest now. */
+  finish(request: KvPickRequest, usage: TokenUsage | null): void {
+    const { prompt } = request;
+    if (prompt === null) return;
+    const { ratio } = this.#pool.learned;
+    const { horizon } = this.#index;
+    const ordinal = this.#pool.ordinals[request.endpointIndex]!;
+    this.#index.insert(prompt, ordinal);
+    if (usage === null) return;
+    ratio.learn(request.modelLabel, prompt.byteCount, usage.promptTokens);
+    horizon.useUnnamed(ordinal, Math.round(usage.completionTokens / ratio.of(request.modelLabel)));
+    this.#compare(request, usage.cachedTokens, ordinal);
+  }
+
+  /** Only engines that tell of cached tokens at all can contradict; that they do is known from the first that is above 0. */
+  #compare(request: KvPickRequest, cachedTokens: number, ordinal: number): void {
+    const index = request.endpointIndex;
+    if (cachedTokens > 0) this.#missCounts[index] = 1;
+    else if (request.matchedTokens >= matchedTokensMin && this.#missCounts[index]! > 0) {
+      if (++this.#missCounts[index]! <= missesMax) return;
+      this.#index.horizon.forget(ordinal);
+      this.#missCounts[index] = 0;
+    }
+  }
+}

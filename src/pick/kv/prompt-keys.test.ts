@@ -1,0 +1,87 @@
+import { expect, test } from 'vitest';
+import { PromptParts, RequestScanner } from '../../http/index.ts';
+import { PromptKeys } from './prompt-keys.ts';
+
+function keysOf(body: object, seed = 7): PromptKeys {
+  const bytes = Buffer.from(JSON.stringify(body));
+  const parts = new PromptParts();
+  const scanner = new RequestScanner();
+  parts.reset();
+  scanner.reset(parts);
+  scanner.push(bytes, 0, bytes.length);
+  scanner.finish();
+  expect(parts.finish()).toBe(true);
+  const keys = new PromptKeys();
+  keys.read(parts);
+  keys.seal(seed);
+  return keys;
+}
+
+const listOf = ({ count, lows, highs, ends }: PromptKeys): string[] =>
+  Array.from({ length: count }, (_, index) => `${lows[index]} ${highs[index]} ${ends[index]}`);
+
+const messages = [
+  { role: 'user', content: 'water '.repeat(400) },
+  { role: 'assistant', content: 'gate '.repeat(400) },
+];
+
+test('prompt keys: when parts stand in another order in the body, the keys are the same', () => {
+  const tools = [{ type: 'function', function: { name: 'f' } }];
+  const one = keysOf({ tools, system: 'be brief', messages });
+  expect(listOf(keysOf({ messages, system: 'be brief', tools }))).toEqual(listOf(one));
+  expect(one.byteCount).toBe([tools, 'be brief', messages].reduce((sum, part) => sum + JSON.stringify(part).length, 0));
+});
+
+test('prompt keys: when tools or the system prompt differ, no turn is shared; what stands before them is', () => {
+  const tools = [{ name: 'f'.repeat(600) }];
+  const one = listOf(keysOf({ tools, system: 'one', messages }));
+  const other = listOf(keysOf({ tools, system: 'two', messages }));
+  const shared = one.filter((key, index) => key === other[index]);
+  expect(shared.length, 'the two blocks of the tools').toBe(2);
+  expect(one.slice(2).some((key) => other.includes(key))).toBe(false);
+  const bare = listOf(keysOf({ messages }));
+  expect(bare.some((key) => one.includes(key))).toBe(false);
+});
+
+test('prompt keys: when the same text is system prompt in one and first turn in the other, nothing is shared', () => {
+  const long = 'water '.repeat(400);
+  const one = listOf(keysOf({ system: long, messages }));
+  const other = listOf(keysOf({ prompt: long, model: 'm' }));
+  expect(one.some((key) => other.includes(key))).toBe(false);
+});
+
+test('prompt keys: when salt, model or secret differ, nothing is shared, and no key is one the index gives a meaning', () => {
+  const one = keysOf({ messages });
+  const salted = keysOf({ messages, cache_salt: 'tenant' });
+  const sealed = keysOf({ messages }, 8);
+  expect(listOf(one).some((key) => listOf(salted).includes(key) || listOf(sealed).includes(key))).toBe(false);
+  for (const low of one.lows.subarray(0, one.count)) expect([0, -1]).not.toContain(low);
+});
+
+test('prompt keys: when they are used again for a shorter prompt, nothing of the longer one is left', () => {
+  const bytes = Buffer.from(JSON.stringify({ messages: [{ content: 'x'.repeat(50_000) }] }));
+  const parts = new PromptParts();
+  const scanner = new RequestScanner();
+  const keys = new PromptKeys();
+  for (const length of [bytes.length, 0]) {
+    const body = length === 0 ? Buffer.from('{"prompt":"short"}') : bytes;
+    parts.reset();
+    scanner.reset(parts);
+    scanner.push(body, 0, body.length);
+    scanner.finish();
+    parts.finish();
+    keys.read(parts);
+    keys.seal(1);
+  }
+  expect(keys.count).toBe(0);
+  expect(keys.root).toBe(0);
+  expect(keys.byteCount).toBe('"short"'.length);
+});
+
+test('prompt keys: root is the first 4 KiB, branch what stands behind what is held', () => {
+  const keys = keysOf({ prompt: 'a'.repeat(10_000) });
+  expect(keys.root).toBe(keys.lows[7]);
+  expect(keys.branch(0)).toBe(keys.root);
+  expect(keys.branch(6144)).toBe(keys.lows[12]);
+  expect(keys.branch(1_000_000)).toBe(keys.root);
+});
