@@ -172,7 +172,7 @@ export const pool = section(
     }),
     picker: choice(['kv_aware', 'least_load', 'round_robin', 'random', 'consistent_hash'], {
       default: 'kv_aware',
-      doc: 'How an endpoint is chosen.',
+      doc: 'How an endpoint is chosen. `kv_aware` sends a prompt to where its beginning is cached, unless others wait there; bodies are routed when they are complete then.',
     }),
     hash_on: list(parsed(readHashSource, 'source', { doc: '' }), '`header:NAME`, `body:user` or `body:model`', {
       default: ['header:x-session-id', 'header:x-user-id', 'body:user', 'body:model'],

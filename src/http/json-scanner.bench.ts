@@ -1,12 +1,17 @@
 // Cost of finding the routing fields of request bodies, against JSON.parse.
 import { bench, do_not_optimize, run, summary } from 'mitata';
 import { RequestScanner, ScanState } from './json-scanner.ts';
+import { PromptParts } from './prompt-parts.ts';
 
 const scanner = new RequestScanner();
 const pieceBytes = 65_536;
 
-function scan(body: Buffer): ScanState {
-  scanner.reset();
+const parts = new PromptParts();
+
+/** With `prompt`, as for a pool that picks by what KV caches hold. */
+function scan(body: Buffer, prompt: PromptParts | null = null): ScanState {
+  prompt?.reset();
+  scanner.reset(prompt);
   for (let at = 0; at < body.length; at += pieceBytes) scanner.push(body, at, Math.min(body.length, at + pieceBytes));
   return scanner.finish();
 }
@@ -68,6 +73,7 @@ for (const [name, shape] of Object.entries(shapes)) {
   if (scan(body) !== ScanState.complete || scanner.model !== 'm') throw new Error(`${name}: ${scanner.problem}`);
   summary(() => {
     bench(`scan: ${name}, ${body.length} bytes`, () => do_not_optimize(scan(body)));
+    bench(`scan and hash of the prompt: ${name}, ${body.length} bytes`, () => do_not_optimize(scan(body, parts)));
     bench(`JSON.parse: ${name}, ${body.length} bytes`, () => do_not_optimize(JSON.parse(body.toString())));
   });
 }

@@ -145,7 +145,7 @@ class ConsistentHash implements Picker {
   }
 }
 
-/** `kv_aware` picks by load alone as long as no prefix index feeds it; control says so at start. */
+/** `kv_aware` is made by the runtime, which has the prefix index; this is what it falls back to. */
 export function makePicker(name: string, context: PickerContext): Picker {
   switch (name) {
     case 'round_robin':

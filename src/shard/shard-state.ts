@@ -9,6 +9,8 @@ import type { Runtime } from './runtime.ts';
 
 /** Free lists keep this many records; more were a burst. */
 const sparesMax = 4096;
+/** Bodies hashed at once; 40 KB each, in memory that is never given back. Those beyond are routed by load. */
+const partsMax = 1024;
 
 /** What the stages of one shard share: its memory, its books, its open exchanges. */
 export interface ShardParts {
@@ -34,6 +36,7 @@ export class ShardState {
   readonly #spareExchanges: GatewayExchange[] = [];
   readonly #spareScanners: RequestScanner[] = [];
   readonly #spareParts: PromptParts[] = [];
+  #partsCount = 0;
   readonly #spareKeys: PromptKeys[] = [];
   readonly #makeExchange: () => GatewayExchange;
   runtime: Runtime;
@@ -66,17 +69,25 @@ export class ShardState {
     bug(exchange.heldLeases === 0, 'lease_held_at_close');
     // An upload answered early is still arriving: the library hands the rest to this record, which must be nobody else's.
     const isReusable = exchange.request.isDone;
-    if (exchange.prompt !== null && this.#spareKeys.length < sparesMax) this.#spareKeys.push(exchange.prompt);
+    if (exchange.prompt !== null && this.#spareKeys.length < partsMax) this.#spareKeys.push(exchange.prompt);
     exchange.recycle();
     if (isReusable && this.#spareExchanges.length < sparesMax) this.#spareExchanges.push(exchange);
   }
 
   takeScanner(exchange: GatewayExchange, wantsPrompt: boolean): void {
-    const parts = wantsPrompt ? (this.#spareParts.pop() ?? new PromptParts()) : null;
-    parts?.reset();
+    const parts = wantsPrompt ? this.#takeParts() : null;
     exchange.promptParts = parts;
     exchange.scanner = this.#spareScanners.pop() ?? new RequestScanner();
     exchange.scanner.reset(parts);
+  }
+
+  #takeParts(): PromptParts | null {
+    const spare = this.#spareParts.pop();
+    if (spare === undefined && this.#partsCount === partsMax) return null;
+    if (spare === undefined) this.#partsCount++;
+    const parts = spare ?? new PromptParts();
+    parts.reset();
+    return parts;
   }
 
   /** The body is over and was read in one way: keeps what of it is prompt. */
@@ -89,7 +100,7 @@ export class ShardState {
   giveScanner(exchange: GatewayExchange): void {
     const { scanner, promptParts } = exchange;
     if (scanner !== null && this.#spareScanners.length < sparesMax) this.#spareScanners.push(scanner);
-    if (promptParts !== null && this.#spareParts.length < sparesMax) this.#spareParts.push(promptParts);
+    if (promptParts !== null) this.#spareParts.push(promptParts);
     exchange.scanner = null;
     exchange.promptParts = null;
   }

@@ -63,6 +63,8 @@ export class KvAware implements Picker {
   readonly #loads: KvLoads;
   readonly #request: { -readonly [Key in keyof KvRequest]: KvRequest[Key] };
   readonly #scrape: EndpointScrape = { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 };
+  /** Some endpoint holds some of the prompt looked up last. */
+  #isKnown = false;
   /** By endpoint index: long matches in a row of which the engine had nothing. */
   readonly #missCounts: Uint8Array;
 
@@ -93,11 +95,13 @@ export class KvAware implements Picker {
     this.#index.lookup(prompt, matched);
     const { matchedTokens } = this.#request;
     let most = 0;
-    for (const [index, ordinal] of this.#pool.ordinals.entries()) {
-      const bytes = matched[ordinal]!;
+    const { ordinals } = this.#pool;
+    for (let index = 0; index < ordinals.length; index++) {
+      const bytes = matched[ordinals[index]!]!;
       if (bytes > most) most = bytes;
       matchedTokens[index] = Math.floor(bytes * ratio);
     }
+    this.#isKnown = most > 0;
     request.estimatedTokens = Math.max(1, Math.ceil(prompt.byteCount * ratio));
     this.#request.promptTokens = request.estimatedTokens;
     this.#request.root = prompt.root;
@@ -137,7 +141,7 @@ export class KvAware implements Picker {
     request.pendingTokens = Math.max(1, request.estimatedTokens - request.matchedTokens);
     fleet.addPending(slot, request.pendingTokens);
     this.#index.insert(prompt, this.#pool.ordinals[index]!);
-    return matchedTokens.some((tokens) => tokens > 0);
+    return this.#isKnown;
   }
 
   /** The first byte of the answer is here: the prompt has been computed. `waitedMs`: since the request was sent. */
