@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { parseEngineMetrics } from './engine-metrics.ts';
 
-test('scrape: when the text is a vLLM page, its three gauges are read and nothing near them', () => {
+test('scrape: when the text is a vLLM page, its three gauges, cache and start are read and nothing near them', () => {
   const text = `# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{engine="0",model_name="m"} 18.0
@@ -9,13 +9,17 @@ vllm:num_requests_waiting{engine="0",model_name="m"} 7.0
 vllm:num_requests_waiting_by_reason{engine="0",model_name="m",reason="capacity"} 6.0
 vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.8125
 vllm:time_to_first_token_seconds_bucket{engine="0",le="0.001",model_name="m"} 3.0
+vllm:cache_config_info{block_size="16",cache_dtype="auto",num_gpu_blocks="19208",num_cpu_blocks="None"} 1.0
 process_cpu_seconds_total 12.5
+process_start_time_seconds 1.7637e+09
 `;
   expect(parseEngineMetrics(text)).toEqual({
     engine: 'vllm',
     queueDepth: 7,
     runningRequests: 18,
     kvCacheUsageRatio: 0.8125,
+    cacheTokens: 307_328,
+    startedAtSeconds: 1_763_700_000,
   });
 });
 
@@ -40,12 +44,15 @@ test('scrape: when SGLang reports priorities, only the row of all of them counts
   const text = `sglang:num_running_reqs{model_name="m",priority="",tp_rank="0"} 18.0
 sglang:num_running_reqs{model_name="m",priority="5",tp_rank="0"} 11.0
 sglang:num_queue_reqs{model_name="m",priority="",tp_rank="0"} 7.0
-sglang:token_usage{model_name="m",priority="",tp_rank="0"} 0.711`;
+sglang:token_usage{model_name="m",priority="",tp_rank="0"} 0.711
+sglang:max_total_num_tokens{model_name="m",tp_rank="0"} 500000.0`;
   expect(parseEngineMetrics(text)).toEqual({
     engine: 'sglang',
     queueDepth: 7,
     runningRequests: 18,
     kvCacheUsageRatio: 0.711,
+    cacheTokens: 500_000,
+    startedAtSeconds: 0,
   });
 });
 

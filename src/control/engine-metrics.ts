@@ -87,8 +87,8 @@ export function parseEngineMetrics(text: string): EngineLoad | null {
       const line = text.slice(start, end);
       const name = nameOf(line);
       const wanted = wantedByName.get(name);
-      if (name === cacheInfo) cacheTokens = cacheTokensOf(line);
-      else if (name === cacheTokensName) cacheTokens = Math.max(0, valueOf(line)) || 0;
+      if (name === cacheInfo) cacheTokens += cacheTokensOf(line);
+      else if (name === cacheTokensName) cacheTokens += Math.max(0, valueOf(line)) || 0;
       else if (name === startName) startedAtSeconds = valueOf(line) || 0;
       const value = wanted === undefined ? NaN : valueOf(line);
       if (wanted !== undefined && value >= 0 && !/[{,]priority="[^"]/.test(line)) {

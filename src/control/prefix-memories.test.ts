@@ -1,0 +1,98 @@
+import { pino } from 'pino';
+import { afterEach, expect, test } from 'vitest';
+import { type Config, parseConfig } from '../config/index.ts';
+import { type PrefixKeys, PrefixIndex } from '../shm/index.ts';
+import type { EngineLoad } from './engine-metrics.ts';
+import { PrefixMemories } from './prefix-memories.ts';
+
+const running: PrefixMemories[] = [];
+
+afterEach(() => {
+  for (const each of running.splice(0)) each.stop();
+});
+
+function memories(): { readonly made: PrefixMemories; readonly lines: string[] } {
+  const lines: string[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(line) });
+  const made = new PrefixMemories(log, () => 0);
+  running.push(made);
+  return { made, lines };
+}
+
+function configOf(urls: readonly string[], picker = 'kv_aware'): Config {
+  const endpoints = urls.map((url) => `{ url: "http://${url}:1" }`).join(', ');
+  const parsed = parseConfig(
+    `listeners: [{ name: l, address: "127.0.0.1:0" }]\npools: [{ name: p, picker: ${picker}, endpoints: [${endpoints}] }]`,
+    'memories.yaml',
+    {},
+  );
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
+  return parsed.config;
+}
+
+const keys: PrefixKeys = {
+  count: 1,
+  lows: Int32Array.of(5),
+  highs: Int32Array.of(6),
+  ends: Int32Array.of(512),
+};
+
+/** Bytes of the prompt that each endpoint of the configuration holds. */
+function held(made: PrefixMemories, config: Config): number[] {
+  const { memory, ordinals } = made.plan(config)[0]!;
+  const matched = new Int32Array(256);
+  new PrefixIndex(memory).lookup(keys, matched);
+  return ordinals.map((ordinal) => matched[ordinal]!);
+}
+
+function hold(made: PrefixMemories, config: Config, endpointIndex: number): void {
+  const { memory, ordinals } = made.plan(config)[0]!;
+  new PrefixIndex(memory).insert(keys, ordinals[endpointIndex]!);
+}
+
+function loadOf(startedAtSeconds: number, cacheTokens = 0): EngineLoad {
+  return { engine: 'vllm', queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, cacheTokens, startedAtSeconds };
+}
+
+test('prefix memories: when a reload reorders, adds and removes endpoints, each keeps what it holds, and nobody inherits', () => {
+  const { made } = memories();
+  const first = configOf(['a', 'b', 'c']);
+  hold(made, first, 0);
+  hold(made, first, 2);
+  expect(held(made, first)).toEqual([512, 0, 512]);
+  expect(held(made, configOf(['c', 'd', 'a']))).toEqual([512, 0, 512]);
+  expect(held(made, configOf(['d', 'e', 'c', 'f'])), 'a is gone').toEqual([0, 0, 512, 0]);
+  expect(held(made, configOf(['a', 'c'])), 'a is back, and may have been anything meanwhile').toEqual([0, 512]);
+});
+
+test('prefix memories: when an engine says that it was started anew, it holds nothing; its first word is no news', () => {
+  const { made, lines } = memories();
+  const config = configOf(['a', 'b']);
+  hold(made, config, 0);
+  hold(made, config, 1);
+  const url = config.pools[0]!.endpoints[0]!.url;
+  made.note('p', url, loadOf(1000));
+  made.note('p', url, loadOf(1000));
+  made.note('p', url, loadOf(0));
+  expect(held(made, config)).toEqual([512, 512]);
+  made.note('p', url, loadOf(2000));
+  expect(held(made, config)).toEqual([0, 512]);
+  expect(lines.filter((line) => line.includes('was restarted'))).toHaveLength(1);
+});
+
+test('prefix memories: when an engine says how much its cache holds, that is what is believed of it', () => {
+  const { made } = memories();
+  const config = configOf(['a', 'b']);
+  const { memory, ordinals } = made.plan(config)[0]!;
+  made.note('p', config.pools[0]!.endpoints[1]!.url, loadOf(1, 1_000_000));
+  const { horizon } = new PrefixIndex(memory);
+  expect(horizon.capacity(ordinals[1]!)).toBe(3_700_000);
+  expect(horizon.capacity(ordinals[0]!)).toBe(1_110_000);
+  made.note('gone', 'http://x', loadOf(1, 1));
+});
+
+test('prefix memories: when there is nothing to choose, or another picker chooses, no memory is made', () => {
+  const { made } = memories();
+  expect(made.plan(configOf(['a']))).toEqual([null]);
+  expect(made.plan(configOf(['a', 'b'], 'round_robin'))).toEqual([null]);
+});
