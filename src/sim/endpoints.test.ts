@@ -390,6 +390,7 @@ test('metrics: when scraped, every line is a comment or a sample, and the counte
   );
   const bucket = `vllm:time_to_first_token_seconds_bucket{engine="0",model_name="${model}",le="+Inf"}`;
   expect(values.get(bucket)).toBe(values.get(`vllm:time_to_first_token_seconds_count${labels}`));
+  expect(page).toMatch(/^process_start_time_seconds \d{10}\.\d+$/m);
   expect(page).toMatch(/^vllm:cache_config_info\{block_size="16",.*num_gpu_blocks="131072"\} 1\.0$/m);
   expect(page).toContain('sim_aborted_total{phase="decode"} 0.0');
 });

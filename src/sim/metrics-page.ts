@@ -138,6 +138,8 @@ export function metricsPage(context: SimContext): string {
     ],
     [],
   );
+  page.head('process_start_time_seconds', 'Start time of the process since unix epoch in seconds.', 'gauge');
+  page.row('process_start_time_seconds', context.startedAt, [], []);
   page.head('sim_aborted_total', 'Generations whose client went away, by phase.', 'counter');
   for (const [phase, count] of Object.entries(metrics.aborted))
     page.row('sim_aborted_total', count, [['phase', phase]], []);
