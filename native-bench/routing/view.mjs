@@ -2,6 +2,7 @@
  * What a router knows: the gateway's own prefix index, and a ledger of what it has sent where. Routers that share know the
  * same; one that does not share knows only what went through it.
  */
+import { emptyLoads } from '../../dist/pick/index.js';
 import { createPrefixMemory, PrefixIndex } from '../../dist/shm/index.js';
 import { tokenBytes } from './prompt-keys.mjs';
 import { prefillRate } from './profiles.mjs';
@@ -29,7 +30,7 @@ export class View {
   #residentTokens;
   #matched;
   index;
-  /** @type {import('../../src/pick/kv/kv-score.ts').KvLoads} */
+  /** @type {import('../../src/pick/kv/kv-policy.ts').KvLoads} */
   loads;
 
   /** @param {import('./profiles.mjs').Profile} profile @param {number} endpointCount */
@@ -38,13 +39,8 @@ export class View {
     this.#residentTokens = new Float64Array(endpointCount);
     this.#matched = new Int32Array(endpointCount);
     this.index = new PrefixIndex(createPrefixMemory(slotCount, endpointCount, profile.kvTokens * tokenBytes));
-    this.loads = {
-      pendingTokens: new Float64Array(endpointCount),
-      inflight: new Float64Array(endpointCount),
-      kvUsageRatio: new Float64Array(endpointCount),
-      prefillRate: new Float64Array(endpointCount).fill(prefillRate(profile)),
-      penaltySeconds: new Float64Array(endpointCount),
-    };
+    this.loads = emptyLoads(endpointCount);
+    this.loads.prefillRate.fill(prefillRate(profile));
   }
 
   /** Tokens of the prompt that each endpoint is believed to hold; valid until the next call. @param {import('./prompt-keys.mjs').PromptKeys} keys */

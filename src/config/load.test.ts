@@ -72,6 +72,7 @@ test('config: when only listeners and pools are given, every other setting has t
       dialect: 'openai',
       engine: 'auto',
       picker: 'kv_aware',
+      debugHeaders: false,
       hashOn: [
         { source: 'header', name: 'x-session-id' },
         { source: 'header', name: 'x-user-id' },

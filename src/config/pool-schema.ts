@@ -159,6 +159,19 @@ const upstreamTls = section(
   { default: {}, doc: 'For `https://` endpoints.' },
 );
 
+const pickers = [
+  'kv_aware',
+  'least_load',
+  'least_request',
+  'round_robin',
+  'random',
+  'consistent_hash',
+  'sglang',
+  'blend',
+  'sticky',
+  'lmetric',
+] as const;
+
 export const pool = section(
   {
     name: name({ doc: 'What targets and `default_pool` call the pool.' }),
@@ -170,9 +183,13 @@ export const pool = section(
       default: 'auto',
       doc: 'Whose `/metrics` names its endpoints use. `auto` asks them; `none` judges them by their answers alone.',
     }),
-    picker: choice(['kv_aware', 'least_load', 'round_robin', 'random', 'consistent_hash'], {
+    picker: choice(pickers, {
       default: 'kv_aware',
-      doc: 'How an endpoint is chosen. `kv_aware` sends a prompt to where its beginning is cached, unless others wait there; bodies are routed when they are complete then.',
+      doc: 'How an endpoint is chosen. `kv_aware` sends a prompt to where its beginning is cached, unless others wait there; bodies are routed when they are complete then. [routing.md](routing.md) says what the others are for.',
+    }),
+    debug_headers: flag({
+      default: false,
+      doc: 'Adds `x-penstock-pick` to responses: the endpoint, and what every candidate was compared by. It tells clients the addresses of endpoints.',
     }),
     hash_on: list(parsed(readHashSource, 'source', { doc: '' }), '`header:NAME`, `body:user` or `body:model`', {
       default: ['header:x-session-id', 'header:x-user-id', 'body:user', 'body:model'],

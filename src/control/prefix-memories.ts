@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Config, PoolConfig } from '../config/index.ts';
+import { picksByPrompt } from '../pick/index.ts';
 import type { PoolPrefixes } from '../shard/index.ts';
 import {
   createPrefixMemory,
@@ -108,5 +109,5 @@ export class PrefixMemories {
 }
 
 function choosesByPrefix({ picker, endpoints }: PoolConfig): boolean {
-  return picker === 'kv_aware' && endpoints.length > 1 && endpoints.length <= prefixEndpointCountMax;
+  return picksByPrompt(picker) && endpoints.length > 1 && endpoints.length <= prefixEndpointCountMax;
 }

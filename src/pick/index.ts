@@ -2,16 +2,28 @@
  * pick: from a pool to one endpoint. Screens remove, the picker chooses, and the place is taken in the fleet table, so
  * that all shards count it. Owns nothing but its pickers' turn counters; the place is given back by account.
  *
- * Read in this order: pick, pool-view (the screens), pickers, hash. kv/ picks by what the KV caches hold: kv-aware (the steps
- * of an attempt), prompt-keys, kv-score with ../rendezvous (homes of cold prompts) and replica-limiter (how fast a hot one
- * spreads), token-ratio and prefill-rate (what is learned).
+ * Read in this order: pick, pool-view (the screens), participants (slow start), pickers, hash. kv/ picks by what the KV caches
+ * hold: kv-picker (the steps of an attempt), prompt-keys, kv-policy (what a policy is told), kv-score (kv_aware) with
+ * ../rendezvous (homes of cold prompts) and replica-limiter (how fast a hot one spreads), token-ratio and prefill-rate (what is
+ * learned). baselines/ are the rules of other routers, for those who want them and to be compared with. explain tells a client
+ * why.
  */
+export { Blend } from './baselines/blend.ts';
+export { LeastRequest } from './baselines/least-request.ts';
+export { Lmetric } from './baselines/lmetric.ts';
+export { Sglang } from './baselines/sglang.ts';
+export type { SglangSettings } from './baselines/sglang.ts';
+export { Sticky } from './baselines/sticky.ts';
+export { explainPick } from './explain.ts';
 export { hashText, mixPair } from './hash.ts';
-export { KvAware, KvLearned } from './kv/kv-aware.ts';
-export type { KvPickRequest } from './kv/kv-aware.ts';
-export { PromptKeys } from './kv/prompt-keys.ts';
+export { KvLearned, KvPicker } from './kv/kv-picker.ts';
+export type { KvPickRequest } from './kv/kv-picker.ts';
+export { makePolicy, picksByPrompt } from './kv/kv-policies.ts';
+export { emptyLoads } from './kv/kv-policy.ts';
+export type { KvLoads, KvPolicy, KvRequest } from './kv/kv-policy.ts';
 export { KvScore, kvScoreDefaults } from './kv/kv-score.ts';
-export type { KvLoads, KvRequest, KvScoreSettings } from './kv/kv-score.ts';
+export type { KvScoreSettings } from './kv/kv-score.ts';
+export { PromptKeys } from './kv/prompt-keys.ts';
 export { allFull, noneHealthy, pickEndpoint } from './pick.ts';
 export { makePicker } from './pickers.ts';
 export type { Picker, PickerContext } from './pickers.ts';

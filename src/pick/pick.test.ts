@@ -6,7 +6,7 @@ import { type PickRequest, PoolView } from './pool-view.ts';
 import { TriedEndpoints } from './tried-endpoints.ts';
 
 const rule = { consecutiveFailures: 1, baseMs: 1000, maxMs: 60_000 };
-const pickerNames = ['round_robin', 'random', 'least_load', 'kv_aware', 'consistent_hash'] as const;
+const pickerNames = ['round_robin', 'random', 'least_request', 'least_load', 'kv_aware', 'consistent_hash'] as const;
 type PickerName = (typeof pickerNames)[number];
 
 /** mulberry32: every run draws the same numbers. */
@@ -32,7 +32,7 @@ function pool(pickerName: PickerName, slowStartMs = 10_000, inflightMax = 0) {
     return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
   });
   const view = new PoolView(endpoints, fleet, { inflightMax, slowStartMs });
-  const picker = makePicker(pickerName, { random: seeded(7), shardIndex: 0 });
+  const picker = makePicker(pickerName, endpointCount, { random: seeded(7), shardIndex: 0 });
   const pick = (nowMs: number, request: Partial<PickRequest> = {}): number =>
     pickEndpoint(
       view,
@@ -150,7 +150,7 @@ test.each(pickerNames)(
       return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
     });
     const view = new PoolView(endpoints, fleet, { inflightMax: 0, slowStartMs: 0 });
-    const picker = makePicker(name, { random: seeded(3), shardIndex: 0 });
+    const picker = makePicker(name, 50, { random: seeded(3), shardIndex: 0 });
     const request = { hashKey: 1, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true };
     const first = pickEndpoint(view, picker, request, 1000);
     request.tried.add(first);

@@ -1,10 +1,15 @@
+import { LeastRequest } from './baselines/least-request.ts';
 import { mixPair } from './hash.ts';
+import { type Comparison, emptyLoads } from './kv/kv-policy.ts';
+import { Participants } from './participants.ts';
 import type { PickRequest, PoolView } from './pool-view.ts';
 
 /** Chooses among `view.candidates` (at least one) and returns an endpoint index. Knows no health and no limits. */
 export interface Picker {
   /** A key has its endpoint: no other may take the request because it wants to be tried, or is still warming up. */
   readonly keepsKeys: boolean;
+  /** What the last choice compared; null where it compared nothing by endpoint. */
+  readonly comparison: Comparison | null;
   choose(view: PoolView, request: PickRequest, nowMs: number): number;
 }
 
@@ -20,6 +25,7 @@ export interface PickerContext {
  */
 class RoundRobin implements Picker {
   readonly keepsKeys = false;
+  readonly comparison = null;
   readonly #credit: number[] = [];
   readonly #start: number;
 
@@ -46,6 +52,7 @@ class RoundRobin implements Picker {
 
 class WeightedRandom implements Picker {
   readonly keepsKeys = false;
+  readonly comparison = null;
   readonly #random: () => number;
 
   constructor(random: () => number) {
@@ -71,6 +78,7 @@ class WeightedRandom implements Picker {
  */
 class LeastLoad implements Picker {
   readonly keepsKeys = false;
+  readonly comparison = null;
   readonly #random: () => number;
 
   constructor(random: () => number) {
@@ -96,6 +104,33 @@ class LeastLoad implements Picker {
   }
 }
 
+/** Fewest requests in flight over all shards; unlike two drawn at random it looks at all, and finds the one that is idle. */
+class LeastRequests implements Picker {
+  readonly keepsKeys = false;
+  readonly comparison: LeastRequest;
+  readonly #participants: Participants;
+  readonly #loads: { readonly inflight: Float64Array; readonly weight: Float64Array };
+
+  constructor(endpointCount: number, random: () => number) {
+    this.comparison = new LeastRequest(endpointCount);
+    this.#participants = new Participants(random);
+    this.#loads = emptyLoads(endpointCount);
+  }
+
+  choose(view: PoolView): number {
+    const { inflight, weight } = this.#loads;
+    for (let turn = 0; turn < view.count; turn++) {
+      const index = view.candidates[turn]!;
+      const endpoint = view.endpoints[index]!;
+      inflight[index] = view.fleet.inflight(endpoint.slot);
+      weight[index] = endpoint.weight;
+    }
+    this.#participants.draw(view);
+    this.comparison.scores.fill(Number.NaN);
+    return this.comparison.choose(this.#loads, this.#participants.list, this.#participants.count);
+  }
+}
+
 /** The weight, as far as a slow start allows it. */
 function shareOf(view: PoolView, index: number): number {
   return view.endpoints[index]!.weight * view.shares[index]!;
@@ -117,6 +152,7 @@ const loadBound = 1.25;
  */
 class ConsistentHash implements Picker {
   readonly keepsKeys = true;
+  readonly comparison = null;
 
   choose(view: PoolView, request: PickRequest): number {
     let inflight = 1;
@@ -145,13 +181,15 @@ class ConsistentHash implements Picker {
   }
 }
 
-/** `kv_aware` is made by the runtime, which has the prefix index; this is what it falls back to. */
-export function makePicker(name: string, context: PickerContext): Picker {
+/** Those that go by prompts (kv/kv-policies) pick by load where there is no prefix index, and requests that have no prompt. */
+export function makePicker(name: string, endpointCount: number, context: PickerContext): Picker {
   switch (name) {
     case 'round_robin':
       return new RoundRobin(context.shardIndex);
     case 'random':
       return new WeightedRandom(context.random);
+    case 'least_request':
+      return new LeastRequests(endpointCount, context.random);
     case 'consistent_hash':
       return new ConsistentHash();
     default:

@@ -1,15 +1,16 @@
 import { counterCell, metrics } from '../account/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { ResponseParser } from '../http/index.ts';
-import { allFull, hashText, mixPair, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
+import { allFull, explainPick, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
 import { isStreamWhole, modelSplice, splicedBytes } from '../relay/index.ts';
 import { firstTarget, type Route } from '../route/index.ts';
 import { Fault, Probe, type SeriesWriter } from '../shm/index.ts';
 import { type UpstreamFailure, writeRequestHead } from '../upstream/index.ts';
-import { hashKeyOf, hasUntried, isRepeatable, tokensToReserve } from './attempt-facts.ts';
+import { hasUntried, isRepeatable, tokensToReserve } from './attempt-facts.ts';
 import type { Closer } from './closer.ts';
 import type { GatewayExchange, UpstreamEvents } from './gateway-exchange.ts';
 import type { PassiveHealth } from './passive-health.ts';
+import { enterPool } from './pool-entry.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
 import { WaitedFor } from './waiting-room.ts';
@@ -68,6 +69,7 @@ export class Dispatcher implements UpstreamEvents {
       return;
     }
     exchange.responseHead.take(response);
+    if (exchange.pickText !== '') exchange.responseHead.set('x-penstock-pick', exchange.pickText);
     if (exchange.areRetriesSpent) exchange.responseHead.set('x-should-retry', 'false');
     exchange.phase = Phase.streaming;
     // An attempt that broke before the commit point may have had a head, too.
@@ -193,23 +195,7 @@ export class Dispatcher implements UpstreamEvents {
   }
 
   #enterPool(exchange: GatewayExchange, targetIndex: number): void {
-    const runtime = exchange.runtime!;
-    const pool = runtime.pools[exchange.route!.targets[targetIndex]!.poolIndex]!;
-    exchange.targetIndex = targetIndex;
-    exchange.pool = pool;
-    exchange.poolName = pool.config.name;
-    exchange.poolAttempts = 0;
-    exchange.tried.clear();
-    exchange.modelRow = pool.rowOf(exchange.modelLabel);
-    exchange.mayProbe = isRepeatable(exchange);
-    exchange.hashKey = pool.config.picker === 'consistent_hash' ? hashKeyOf(exchange, pool) : 0;
-    if (pool.kv !== null) exchange.prompt?.seal(this.#seedOf(exchange));
-  }
-
-  /** Prompts are the same only to the same model; and what they hash to is nobody's to guess. */
-  #seedOf(exchange: GatewayExchange): number {
-    const { upstreamModel } = exchange.route!.targets[exchange.targetIndex]!;
-    return mixPair(hashText(upstreamModel ?? exchange.facts.model ?? ''), this.#state.parts.hashSeed) | 0;
+    enterPool(exchange, targetIndex, this.#state.parts.hashSeed);
   }
 
   #notePlaced(isHit: boolean, exchange: GatewayExchange): void {
@@ -261,9 +247,10 @@ export class Dispatcher implements UpstreamEvents {
       fleet.giveInflight(endpoint.slot);
       return 0;
     }
-    if (leases.holds(exchange, Lease.queuePlace)) {
-      this.#closer.leaveQueue(exchange);
+    if (pool.config.debugHeaders) {
+      exchange.pickText = explainPick(pool.view, pool.picker, pool.kv, pool.config.picker, exchange, index);
     }
+    if (leases.holds(exchange, Lease.queuePlace)) this.#closer.leaveQueue(exchange);
     leases.take(exchange, Lease.endpoint);
     exchange.beginAttempt(pool.view.probes);
     if (exchange.probes !== Probe.none) leases.take(exchange, Lease.probe);

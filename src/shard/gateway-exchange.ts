@@ -91,7 +91,9 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   /** KvPickRequest. */
   pendingTokens = 0;
   aheadTokens = 0;
-  scoreSeconds = 0;
+  score = Number.NaN;
+  /** Why the endpoint was picked, for the client; '' where nobody is to be told. */
+  pickText = '';
   /** PickRequest: the model's row of the health table, in the present pool. */
   modelRow: number = otherRow;
   /** PickRequest. */
@@ -154,7 +156,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.prompt = null;
     this.pendingTokens = 0;
     this.aheadTokens = 0;
-    this.scoreSeconds = 0;
+    this.score = Number.NaN;
+    this.pickText = '';
     this.queuedSinceMs = 0;
     this.modelRow = otherRow;
     this.mayProbe = false;

@@ -85,9 +85,10 @@ export interface ExchangeView {
   readonly request_bytes: number;
   readonly response_bytes: number;
   readonly attempts: number;
-  /** Where the picker went by the prompt: its tokens, those the endpoint was to hold (-1 elsewhere), and what it was to cost. */
+  /** Where the picker went by the prompt: its tokens, those the endpoint was to hold (-1 elsewhere), and what decided. */
   readonly estimated_tokens: number;
   readonly matched_tokens: number;
-  readonly score_seconds: number;
+  /** In the picker's unit (docs/routing.md): seconds for `kv_aware`. */
+  readonly score: number | null;
   readonly leases: readonly string[];
 }

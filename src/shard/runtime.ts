@@ -1,7 +1,7 @@
 import type { Config, EndpointConfig, PoolConfig } from '../config/index.ts';
 import { type Priority, priorityFrom } from '../exchange/index.ts';
 import { compileChain, type FilterChain, type FilterContext } from '../filters/index.ts';
-import { KvAware, makePicker, type Picker, type PickerContext, PoolView } from '../pick/index.ts';
+import { KvPicker, makePicker, makePolicy, type Picker, type PickerContext, PoolView } from '../pick/index.ts';
 import { RouteTable } from '../route/index.ts';
 import { otherRow } from '../shm/index.ts';
 import {
@@ -34,7 +34,7 @@ export interface PoolRuntime {
   /** Row of the health table for a model, by its name in the configuration. */
   readonly rowOf: (modelLabel: string) => number;
   /** Its picker, where that goes by what KV caches hold. */
-  readonly kv: KvAware | null;
+  readonly kv: KvPicker | null;
   /** True when picking needs a field of the body. */
   readonly hashesBody: boolean;
 }
@@ -95,13 +95,21 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       inflightMax: pool.inflightMax,
       slowStartMs: pool.slowStartMs,
     });
-    const fallback = makePicker(pool.picker, context.picker);
+    const fallback = makePicker(pool.picker, pool.endpoints.length, context.picker);
     const urls = new Set(pool.endpoints.map(({ url }) => url));
     const prefixes = snapshot.prefixes[poolIndex] ?? null;
+    const { random } = context.picker;
     const kv =
       prefixes === null
         ? null
-        : new KvAware({ view, ...prefixes, learned: context.lasting.kvLearned(pool.name, urls), fallback });
+        : new KvPicker({
+            view,
+            ...prefixes,
+            learned: context.lasting.kvLearned(pool.name, urls),
+            policy: makePolicy(pool.picker, view.hashes, random),
+            fallback,
+            random,
+          });
     return {
       config: pool,
       view,

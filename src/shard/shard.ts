@@ -311,7 +311,7 @@ export class Shard {
       attempts: exchange.attempts,
       estimated_tokens: exchange.estimatedTokens,
       matched_tokens: exchange.matchedTokens,
-      score_seconds: exchange.scoreSeconds,
+      score: Number.isNaN(exchange.score) ? null : exchange.score,
       leases: [
         ...parts.leases.namesHeld(exchange),
         ...(exchange.body.heldCount > 0 ? [`body_slab x${exchange.body.heldCount}`] : []),

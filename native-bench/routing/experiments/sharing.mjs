@@ -1,7 +1,7 @@
 /** E7 and E8: the same score in several routers, each with a random part of the requests. */
 import { meanOf, measuresOf } from '../measures.mjs';
 import { penstock } from '../policies/index.mjs';
-import { scored } from '../policies/score.mjs';
+import { scored } from '../policies/gateway.mjs';
 import { oneRouter } from '../routers.mjs';
 import { simulate } from '../simulation.mjs';
 import { agent, b2b } from '../workloads/index.mjs';

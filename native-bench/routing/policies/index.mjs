@@ -1,6 +1,7 @@
 /**
- * Who is compared. All but the gateway's own are written anew from their published rules: they get signals without delay and
- * the gateway's prefix index, so they may do better here than where they come from.
+ * Who is compared. Where the gateway has the policy as a picker it is that picker's code; the rules of other routers are written
+ * anew from what is published. They get signals without delay and the gateway's prefix index, so they may do better here than
+ * where they come from.
  *
  * @typedef {object} Choice
  * @property {import('../request.mjs').Spec} spec
@@ -21,11 +22,10 @@
  *   draw: import('../draw.mjs').Draw, workload: import('../workloads/index.mjs').Workload }) => Chooser} create
  */
 import { consistentHash } from './consistent-hash.mjs';
-import { greedy, lmetric } from './cost.mjs';
-import { blend, sticky } from './llm-d.mjs';
-import { exact, penstock } from './score.mjs';
+import { blend, exact, leastRequest, lmetric, penstock, sticky } from './gateway.mjs';
+import { greedy } from './greedy.mjs';
 import { sglangCli, sglangLibrary } from './sglang.mjs';
-import { leastRequest, powerOfTwo, random, roundRobin } from './unaware.mjs';
+import { powerOfTwo, random, roundRobin } from './unaware.mjs';
 
 export { blend, consistentHash, exact, greedy, leastRequest, lmetric, penstock, powerOfTwo, random, roundRobin };
 export { sglangCli, sglangLibrary, sticky };

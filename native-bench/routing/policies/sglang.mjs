@@ -1,36 +1,31 @@
 /**
- * The cache-aware policy of sglang's router: a tree of prompts whose deepest matching node names one endpoint, the last that
- * touched it. Unbalanced requests in flight, or a match below the threshold: to the fewest in flight. Its tree holds 2^26
- * characters, more than any run here sends, so nothing leaves it.
+ * The gateway's `sglang` picker, but with the tree of sglang's router in place of the prefix index: its deepest matching node
+ * names one endpoint, the last that touched it. The tree holds 2^26 characters, more than any run here sends, so nothing
+ * leaves it.
  */
-import { leastInflight } from './unaware.mjs';
+import { Sglang } from '../../../dist/pick/index.js';
 import { tokenBytes } from '../prompt-keys.mjs';
 
-/** @param {string} name @param {number} threshold @param {number} balanceAbs @param {number} balanceRel @returns {import('./index.mjs').Policy} */
-function sglang(name, threshold, balanceAbs, balanceRel) {
+/** @param {string} name @param {import('../../../src/pick/baselines/sglang.ts').SglangSettings} [settings] @returns {import('./index.mjs').Policy} */
+function sglang(name, settings) {
   return {
     name,
-    create: () => {
+    create: ({ endpointCount }) => {
+      const policy = new Sglang(endpointCount, settings);
       /** @type {Map<number, number>} */
       const lastToucher = new Map();
-      let turn = 0;
+      const matchedTokens = new Int32Array(endpointCount);
       return {
         choose: ({ spec, keys, candidates, count, view }) => {
-          const { inflight } = view.loads;
-          let most = 0;
-          let fewest = Number.POSITIVE_INFINITY;
-          for (let index = 0; index < count; index++) {
-            most = Math.max(most, inflight[candidates[index]]);
-            fewest = Math.min(fewest, inflight[candidates[index]]);
-          }
-          const idlest = leastInflight(view, candidates, count, turn++);
-          if (most - fewest > balanceAbs && most > balanceRel * fewest) return idlest;
+          matchedTokens.fill(0);
           let depth = 0;
           while (depth < keys.count && lastToucher.has(nameOf(keys, depth))) depth++;
-          if (depth === 0) return idlest;
-          const matched = keys.ends[depth - 1] / tokenBytes / spec.promptTokens;
-          const owner = lastToucher.get(nameOf(keys, depth - 1)) ?? idlest;
-          return matched > threshold && candidates.subarray(0, count).includes(owner) ? owner : idlest;
+          if (depth > 0) {
+            const owner = /** @type {number} */ (lastToucher.get(nameOf(keys, depth - 1)));
+            matchedTokens[owner] = keys.ends[depth - 1] / tokenBytes;
+          }
+          const request = { promptTokens: spec.promptTokens, matchedTokens, root: keys.root, branch: keys.root };
+          return policy.choose(view.loads, request, candidates, count);
         },
         onDispatch: ({ keys, endpoint }) => {
           for (let depth = 0; depth < keys.count; depth++) lastToucher.set(nameOf(keys, depth), endpoint);
@@ -45,7 +40,7 @@ function nameOf(keys, index) {
   return (keys.lows[index] >>> 0) * 0x20_0000 + (keys.highs[index] & 0x1f_ffff);
 }
 
-/** The defaults of its command line. */
-export const sglangCli = sglang('sglang 0.3/64/1.5', 0.3, 64, 1.5);
+/** The defaults of its command line, which the picker has. */
+export const sglangCli = sglang('sglang 0.3/64/1.5');
 /** The defaults of its library. */
-export const sglangLibrary = sglang('sglang 0.5/32/1.1', 0.5, 32, 1.1);
+export const sglangLibrary = sglang('sglang 0.5/32/1.1', { cacheThreshold: 0.5, balanceAbs: 32, balanceRel: 1.1 });

@@ -15,15 +15,6 @@ export const random = {
   create: ({ draw }) => ({ choose: ({ candidates, count }) => candidates[draw.below(count)] }),
 };
 
-/** Fewest requests in flight; ties by turns. @type {import('./index.mjs').Policy} */
-export const leastRequest = {
-  name: 'least_request',
-  create: () => {
-    let turn = 0;
-    return { choose: ({ candidates, count, view }) => leastInflight(view, candidates, count, turn++) };
-  },
-};
-
 /** The better of two drawn at random. @type {import('./index.mjs').Policy} */
 export const powerOfTwo = {
   name: 'p2c',
@@ -36,18 +27,3 @@ export const powerOfTwo = {
     },
   }),
 };
-
-/**
- * @param {import('../view.mjs').View} view
- * @param {Int32Array} candidates
- * @param {number} count
- * @param {number} turn where to begin
- */
-export function leastInflight(view, candidates, count, turn) {
-  let best = -1;
-  for (let index = 0; index < count; index++) {
-    const endpoint = candidates[(index + turn) % count];
-    if (best < 0 || view.loads.inflight[endpoint] < view.loads.inflight[best]) best = endpoint;
-  }
-  return best;
-}

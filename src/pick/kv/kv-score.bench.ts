@@ -1,17 +1,14 @@
 import { bench, do_not_optimize, run } from 'mitata';
 import { KvScore } from './kv-score.ts';
-import type { KvLoads } from './kv-score.ts';
+import { emptyLoads } from './kv-policy.ts';
 
 // One choice among 8 and 64 endpoints, when two of them hold most of the prompt and when nobody does.
 for (const endpointCount of [8, 64]) {
-  const filled = (value: number): Float64Array => new Float64Array(endpointCount).fill(value);
-  const loads: KvLoads = {
-    pendingTokens: filled(3000),
-    inflight: filled(20),
-    kvUsageRatio: filled(0.6),
-    prefillRate: filled(20_000),
-    penaltySeconds: filled(0),
-  };
+  const loads = emptyLoads(endpointCount);
+  loads.pendingTokens.fill(3000);
+  loads.inflight.fill(20);
+  loads.kvUsageRatio.fill(0.6);
+  loads.prefillRate.fill(20_000);
   const hashes = Array.from({ length: endpointCount }, (_, index) => Math.imul(index + 1, 0x9e3779b1) >>> 0);
   const candidates = Int32Array.from(hashes.keys());
   const score = new KvScore(hashes);

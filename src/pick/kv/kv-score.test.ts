@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { KvScore, kvScoreDefaults } from './kv-score.ts';
-import type { KvLoads, KvRequest } from './kv-score.ts';
+import { emptyLoads, type KvLoads, type KvRequest } from './kv-policy.ts';
 import { Rendezvous } from '../rendezvous.ts';
 import { ReplicaLimiter } from './replica-limiter.ts';
 
@@ -9,14 +9,9 @@ const hashes = Array.from({ length: endpointCount }, (_, index) => Math.imul(ind
 const all = Int32Array.from({ length: endpointCount }, (_, index) => index);
 
 function idle(): KvLoads {
-  const zeros = (): Float64Array => new Float64Array(endpointCount);
-  return {
-    pendingTokens: zeros(),
-    inflight: zeros(),
-    kvUsageRatio: zeros(),
-    prefillRate: zeros().fill(20_000),
-    penaltySeconds: zeros(),
-  };
+  const loads = emptyLoads(endpointCount);
+  loads.prefillRate.fill(20_000);
+  return loads;
 }
 
 function request(promptTokens: number, matched: readonly number[], root = 7): KvRequest {
@@ -31,7 +26,7 @@ test('kv score: when one endpoint holds the prompt, it is chosen, until its queu
   const score = new KvScore(hashes);
   const loads = idle();
   expect(choose(score, loads, request(8000, [0, 0, 7900, 0]))).toBe(2);
-  expect(score.uncachedTokens).toBe(100);
+  expect(score.reason).toBe('least');
   // 0.4 s of prefill elsewhere, at most three times that with what it does to others.
   loads.pendingTokens[2] = 2 * 20_000;
   expect(choose(score, loads, request(8000, [0, 0, 7900, 0]), 60_000)).not.toBe(2);
@@ -113,8 +108,7 @@ test('kv score: when every cache is crowded, a computed token is charged for mor
   const secondsAt = (kvUsageRatio: number): number => {
     loads.kvUsageRatio.fill(kvUsageRatio);
     const score = new KvScore(hashes, { ...kvScoreDefaults, lambda: 0 });
-    choose(score, loads, wanted);
-    return score.seconds;
+    return score.scores[choose(score, loads, wanted)]!;
   };
   expect(secondsAt(0.8)).toBeCloseTo(secondsAt(0.2), 9);
   // 0.4 s for each of 20, at 0.3 instead of 0.1.

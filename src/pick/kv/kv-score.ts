@@ -1,4 +1,5 @@
 import { Rendezvous } from '../rendezvous.ts';
+import { type KvLoads, type KvPolicy, type KvRequest, uncachedTokens } from './kv-policy.ts';
 import { ReplicaLimiter } from './replica-limiter.ts';
 
 /**
@@ -50,45 +51,22 @@ const copiesPerPrefill = 4;
 /** Below 1, so that k / (1 - k) stays finite. */
 const kvUsageMax = 0.98;
 
-/** Each endpoint of a pool by endpoint index, over all threads and gateways that are known of. */
-export interface KvLoads {
-  /** Uncached prompt tokens of requests that have not got a byte of their answer yet. */
-  readonly pendingTokens: Float64Array;
-  readonly inflight: Float64Array;
-  /** 0..1. */
-  readonly kvUsageRatio: Float64Array;
-  /** Prompt tokens a second; above 0. */
-  readonly prefillRate: Float64Array;
-  readonly penaltySeconds: Float64Array;
-}
-
-/** Borrowed for one call. */
-export interface KvRequest {
-  promptTokens: number;
-  /** Tokens from the prompt's start that each endpoint holds, by endpoint index. */
-  readonly matchedTokens: Int32Array;
-  /** Hash of the prompt's first few KiB: the prefix that becomes hot. */
-  root: number;
-  /**
-   * Hash of the first block that no endpoint holds, the root when none is held at all: what a cold prompt is placed by. With
-   * the root alone all conversations of one assistant would have the same home.
-   */
-  branch: number;
-}
-
-export class KvScore {
+export class KvScore implements KvPolicy {
+  readonly weighsRates = true;
+  readonly highestWins = false;
+  /** J in seconds. */
+  readonly scores: Float64Array;
+  reason: 'least' | 'home' | 'copying' = 'least';
   readonly #settings: KvScoreSettings;
   readonly #hashes: readonly number[];
   readonly #home = new Rendezvous();
   readonly #replicas = new ReplicaLimiter();
   // Starts as if everything were shared: the first prompts go home, and only if that proves useless they stop.
   #rho = 1;
-  /** Of the last choice: its J, and the tokens it has to prefill. */
-  seconds = 0;
-  uncachedTokens = 0;
 
   /** `hashes`: of the endpoints' names, by endpoint index. */
   constructor(hashes: readonly number[], settings: KvScoreSettings = kvScoreDefaults) {
+    this.scores = new Float64Array(hashes.length);
     this.#hashes = hashes;
     this.#settings = settings;
   }
@@ -118,21 +96,21 @@ export class KvScore {
       const index = candidates[turn]!;
       if (isLimited && request.matchedTokens[index]! < coldTokens) continue;
       const seconds = this.#seconds(loads, request, index, gamma);
+      this.scores[index] = seconds;
       if (seconds < bestSeconds || (seconds === bestSeconds && index === this.#home.first)) {
         best = index;
         bestSeconds = seconds;
       }
     }
+    this.reason = isLimited ? 'copying' : 'least';
     if (isCold) best = this.#homeOr(best, loads, request);
-    const uncached = uncachedOf(request, best);
+    const uncached = uncachedTokens(request, best);
     // A copy is made: by the first to compute it, or beside others that have it.
     if (request.matchedTokens[best]! < coldTokens || isCold) {
       const prefillMs = ((loads.pendingTokens[best]! + uncached) / loads.prefillRate[best]!) * 1000;
       this.#replicas.close(request.root, nowMs + prefillMs / copiesPerPrefill);
     }
     this.#rho += settings.rhoAlpha * (1 - uncached / request.promptTokens - this.#rho);
-    this.seconds = this.#seconds(loads, request, best, gamma);
-    this.uncachedTokens = uncached;
     return best;
   }
 
@@ -146,7 +124,7 @@ export class KvScore {
 
   #seconds(loads: KvLoads, request: KvRequest, index: number, gamma: number): number {
     const delayed = 1 + this.#rho + gamma * loads.inflight[index]!;
-    const own = (uncachedOf(request, index) * delayed) / loads.prefillRate[index]!;
+    const own = (uncachedTokens(request, index) * delayed) / loads.prefillRate[index]!;
     return this.#waitSeconds(loads, index) + own + loads.penaltySeconds[index]!;
   }
 
@@ -158,16 +136,14 @@ export class KvScore {
 
   /** The first of two homes that is hardly busier than `best`. Homes pay by later hits, so slack goes with rho. */
   #homeOr(best: number, loads: KvLoads, request: KvRequest): number {
-    const slack = (this.#rho * this.#settings.homeSlack * uncachedOf(request, best)) / loads.prefillRate[best]!;
+    const slack = (this.#rho * this.#settings.homeSlack * uncachedTokens(request, best)) / loads.prefillRate[best]!;
     const bound = this.#waitSeconds(loads, best) + loads.penaltySeconds[best]! + slack;
     const { first, second } = this.#home;
-    if (this.#waitSeconds(loads, first) + loads.penaltySeconds[first]! <= bound) return first;
-    if (second >= 0 && this.#waitSeconds(loads, second) + loads.penaltySeconds[second]! <= bound) return second;
-    return best;
+    const isFirstFree = this.#waitSeconds(loads, first) + loads.penaltySeconds[first]! <= bound;
+    if (!isFirstFree && (second < 0 || this.#waitSeconds(loads, second) + loads.penaltySeconds[second]! > bound)) {
+      return best;
+    }
+    this.reason = 'home';
+    return isFirstFree ? first : second;
   }
-}
-
-/** At least 1: an engine computes the last token even of a prompt it holds. */
-function uncachedOf(request: KvRequest, index: number): number {
-  return Math.max(1, request.promptTokens - request.matchedTokens[index]!);
 }

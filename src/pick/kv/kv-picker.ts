@@ -1,8 +1,9 @@
 import type { TokenUsage } from '../../http/index.ts';
 import { type EndpointScrape, prefixEndpointCountMax, PrefixIndex, type PrefixMemory } from '../../shm/index.ts';
+import { Participants } from '../participants.ts';
 import type { Picker } from '../pickers.ts';
 import type { PickRequest, PoolView } from '../pool-view.ts';
-import { type KvLoads, type KvRequest, KvScore } from './kv-score.ts';
+import { type Comparison, emptyLoads, type KvLoads, type KvPolicy, type KvRequest } from './kv-policy.ts';
 import { PrefillRate } from './prefill-rate.ts';
 import type { PromptKeys } from './prompt-keys.ts';
 import { TokenRatio } from './token-ratio.ts';
@@ -27,8 +28,8 @@ export interface KvPickRequest extends PickRequest {
   pendingTokens: number;
   /** Tokens that waited there before it. */
   aheadTokens: number;
-  /** What the score said the fleet would pay, in seconds. */
-  scoreSeconds: number;
+  /** What the policy compared it by, in the policy's unit; NaN when it had no say. */
+  score: number;
 }
 
 export interface KvPool {
@@ -37,8 +38,11 @@ export interface KvPool {
   /** By endpoint index: the endpoint's number in the index. */
   readonly ordinals: readonly number[];
   readonly learned: KvLearned;
+  readonly policy: KvPolicy;
   /** For requests without a prompt. */
   readonly fallback: Picker;
+  /** [0, 1). */
+  readonly random: () => number;
 }
 
 /** An engine that answers so many long matches with nothing from its cache does not have what we believe. */
@@ -46,18 +50,20 @@ const missesMax = 3;
 const matchedTokensMin = 2048;
 
 /**
- * Picks by what the endpoints' KV caches hold. The order of calls for one attempt:
+ * Picks by what the endpoints' KV caches hold: finds out what is known of a prompt and of the endpoints, lets the pool's policy
+ * choose, and keeps the books of what was sent. The order of calls for one attempt:
  *
  *   look ──▶ choose (any number of times, or none: a probe) ──▶ place ──▶ answerBegan ──▶ finish
  *                                                                  └──────── giveUp ───────┘ (whenever it ends)
  *
  * What is placed stands in the index before it is sent, so requests with the same beginning that come meanwhile follow it.
  */
-export class KvAware implements Picker {
+export class KvPicker implements Picker {
   readonly keepsKeys = false;
   readonly #pool: KvPool;
   readonly #index: PrefixIndex;
-  readonly #score: KvScore;
+  readonly #policy: KvPolicy;
+  readonly #participants: Participants;
   /** By ordinal. */
   readonly #matchedBytes = new Int32Array(prefixEndpointCountMax);
   readonly #loads: KvLoads;
@@ -67,27 +73,24 @@ export class KvAware implements Picker {
   #isKnown = false;
   /** By endpoint index: long matches in a row of which the engine had nothing. */
   readonly #missCounts: Uint8Array;
+  comparison: Comparison | null = null;
 
   constructor(pool: KvPool) {
     const { view } = pool;
     const count = view.endpoints.length;
     this.#pool = pool;
     this.#index = new PrefixIndex(pool.memory);
-    this.#score = new KvScore(view.hashes);
+    this.#policy = pool.policy;
+    this.#participants = new Participants(pool.random);
     this.#missCounts = new Uint8Array(count);
-    this.#loads = {
-      pendingTokens: new Float64Array(count),
-      inflight: new Float64Array(count),
-      kvUsageRatio: new Float64Array(count),
-      prefillRate: new Float64Array(count),
-      penaltySeconds: new Float64Array(count),
-    };
+    this.#loads = emptyLoads(count);
     this.#request = { promptTokens: 0, matchedTokens: new Int32Array(count), root: 0, branch: 0 };
   }
 
   /** @hot per attempt. What the endpoints hold of the prompt; 0.2 ms for 3 MB. */
   look(request: KvPickRequest): void {
     const { prompt } = request;
+    request.score = Number.NaN;
     if (prompt === null) return;
     const ratio = this.#pool.learned.ratio.of(request.modelLabel);
     const matched = this.#matchedBytes;
@@ -110,23 +113,48 @@ export class KvAware implements Picker {
 
   /** @hot per attempt. `look` was called for the request. */
   choose(view: PoolView, request: KvPickRequest, nowMs: number): number {
-    if (request.prompt === null) return this.#pool.fallback.choose(view, request, nowMs);
-    const { fleet, endpoints, candidates } = view;
+    if (request.prompt === null) {
+      const { fallback } = this.#pool;
+      const index = fallback.choose(view, request, nowMs);
+      this.comparison = fallback.comparison;
+      return index;
+    }
+    const policy = this.#policy;
+    this.#readLoads(view);
+    policy.scores.fill(Number.NaN);
+    this.comparison = policy;
+    let { candidates: list, count } = view;
+    if (!policy.weighsRates) {
+      this.#participants.draw(view);
+      ({ list, count } = this.#participants);
+    }
+    const best = policy.choose(this.#loads, this.#request, list, count, nowMs);
+    request.score = policy.scores[best]!;
+    return best;
+  }
+
+  /** Tokens that endpoint `index` holds of the prompt looked at last. */
+  matchedTokens(index: number): number {
+    return this.#request.matchedTokens[index]!;
+  }
+
+  #readLoads({ fleet, endpoints, candidates, count, shares }: PoolView): void {
     const { rate } = this.#pool.learned;
     const loads = this.#loads;
-    for (let turn = 0; turn < view.count; turn++) {
+    const scrape = this.#scrape;
+    for (let turn = 0; turn < count; turn++) {
       const index = candidates[turn]!;
       const { slot, url, weight } = endpoints[index]!;
+      const inflight = fleet.inflight(slot);
+      const isScraped = fleet.readScrape(slot, scrape);
       loads.pendingTokens[index] = fleet.pendingTokens(slot);
-      loads.inflight[index] = fleet.inflight(slot);
-      loads.kvUsageRatio[index] = fleet.readScrape(slot, this.#scrape) ? this.#scrape.kvCacheUsageRatio : 0;
+      loads.inflight[index] = inflight;
+      loads.queueDepth[index] = isScraped ? scrape.queueDepth : inflight;
+      loads.kvUsageRatio[index] = isScraped ? scrape.kvCacheUsageRatio : 0;
       // One that warms up, or is worth less than others, takes longer for the same.
-      loads.prefillRate[index] = rate.of(url) * weight * view.shares[index]!;
-      loads.penaltySeconds[index] = 0;
+      loads.prefillRate[index] = rate.of(url) * weight * shares[index]!;
+      loads.weight[index] = weight;
     }
-    const best = this.#score.choose(loads, this.#request, candidates, view.count, nowMs);
-    request.scoreSeconds = this.#score.seconds;
-    return best;
   }
 
   /** The attempt goes to endpoint `index`, before anything of it is sent. Returns whether any endpoint held some of the prompt. */

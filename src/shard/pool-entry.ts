@@ -1,0 +1,25 @@
+import { hashText, mixPair } from '../pick/index.ts';
+import { hashKeyOf, isRepeatable } from './attempt-facts.ts';
+import type { GatewayExchange } from './gateway-exchange.ts';
+
+/** The exchange turns to the pool of a target: what it brings to that pool's picks, and nothing of an earlier pool. */
+export function enterPool(exchange: GatewayExchange, targetIndex: number, hashSeed: number): void {
+  const { poolIndex, upstreamModel } = exchange.route!.targets[targetIndex]!;
+  const pool = exchange.runtime!.pools[poolIndex]!;
+  exchange.targetIndex = targetIndex;
+  exchange.pool = pool;
+  exchange.poolName = pool.config.name;
+  exchange.poolAttempts = 0;
+  exchange.tried.clear();
+  exchange.modelRow = pool.rowOf(exchange.modelLabel);
+  exchange.mayProbe = isRepeatable(exchange);
+  exchange.hashKey = pool.config.picker === 'consistent_hash' ? hashKeyOf(exchange, pool) : 0;
+  exchange.estimatedTokens = -1;
+  exchange.matchedTokens = -1;
+  exchange.score = Number.NaN;
+  exchange.pickText = '';
+  if (pool.kv === null) return;
+  // Prompts are the same only to the same model; and what they hash to is nobody's to guess.
+  const model = upstreamModel ?? exchange.facts.model ?? '';
+  exchange.prompt?.seal(mixPair(hashText(model), hashSeed) | 0);
+}
