@@ -96,3 +96,12 @@ test('prefix memories: when there is nothing to choose, or another picker choose
   expect(made.plan(configOf(['a']))).toEqual([null]);
   expect(made.plan(configOf(['a', 'b'], 'round_robin'))).toEqual([null]);
 });
+
+test.each(['sglang', 'blend', 'sticky', 'lmetric'])(
+  'prefix memories: when %s chooses, it has an index as kv_aware has, which stays when the picker changes',
+  (picker) => {
+    const { made } = memories();
+    hold(made, configOf(['a', 'b'], picker), 1);
+    expect(held(made, configOf(['a', 'b']))).toEqual([0, 512]);
+  },
+);

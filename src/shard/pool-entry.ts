@@ -1,4 +1,4 @@
-import { hashText, mixPair } from '../pick/index.ts';
+import { hashText } from '../pick/index.ts';
 import { hashKeyOf, isRepeatable } from './attempt-facts.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 
@@ -19,7 +19,6 @@ export function enterPool(exchange: GatewayExchange, targetIndex: number, hashSe
   exchange.score = Number.NaN;
   exchange.pickText = '';
   if (pool.kv === null) return;
-  // Prompts are the same only to the same model; and what they hash to is nobody's to guess.
-  const model = upstreamModel ?? exchange.facts.model ?? '';
-  exchange.prompt?.seal(mixPair(hashText(model), hashSeed) | 0);
+  // Prompts are the same only to the same model.
+  exchange.prompt?.seal(hashText(upstreamModel ?? exchange.facts.model ?? '') | 0, hashSeed);
 }

@@ -89,7 +89,7 @@ function promptOf(text: string): PromptKeys {
   expect(parts.finish()).toBe(true);
   const keys = new PromptKeys();
   keys.read(parts);
-  keys.seal(1);
+  keys.seal(1, 2);
   return keys;
 }
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { PromptParts, RequestScanner } from '../../http/index.ts';
 import { PromptKeys } from './prompt-keys.ts';
 
-function keysOf(body: object, seed = 7): PromptKeys {
+function keysOf(body: object, seed = 7, secret = 1): PromptKeys {
   const bytes = Buffer.from(JSON.stringify(body));
   const parts = new PromptParts();
   const scanner = new RequestScanner();
@@ -13,7 +13,7 @@ function keysOf(body: object, seed = 7): PromptKeys {
   expect(parts.finish()).toBe(true);
   const keys = new PromptKeys();
   keys.read(parts);
-  keys.seal(seed);
+  keys.seal(seed, secret);
   return keys;
 }
 
@@ -53,8 +53,11 @@ test('prompt keys: when the same text is system prompt in one and first turn in 
 test('prompt keys: when salt, model or secret differ, nothing is shared, and no key is one the index gives a meaning', () => {
   const one = keysOf({ messages });
   const salted = keysOf({ messages, cache_salt: 'tenant' });
-  const sealed = keysOf({ messages }, 8);
-  expect(listOf(one).some((key) => listOf(salted).includes(key) || listOf(sealed).includes(key))).toBe(false);
+  const ofModel = keysOf({ messages }, 8);
+  const ofSecret = keysOf({ messages }, 7, 2);
+  for (const other of [salted, ofModel, ofSecret]) {
+    expect(listOf(one).some((key) => listOf(other).includes(key))).toBe(false);
+  }
   for (const low of one.lows.subarray(0, one.count)) expect([0, -1]).not.toContain(low);
 });
 
@@ -71,7 +74,7 @@ test('prompt keys: when they are used again for a shorter prompt, nothing of the
     scanner.finish();
     parts.finish();
     keys.read(parts);
-    keys.seal(1);
+    keys.seal(1, 2);
   }
   expect(keys.count).toBe(0);
   expect(keys.root).toBe(0);
@@ -79,9 +82,23 @@ test('prompt keys: when they are used again for a shorter prompt, nothing of the
 });
 
 test('prompt keys: root is the first 4 KiB, branch what stands behind what is held', () => {
-  const keys = keysOf({ prompt: 'a'.repeat(10_000) });
-  expect(keys.root).toBe(keys.lows[7]);
-  expect(keys.branch(0)).toBe(keys.root);
-  expect(keys.branch(6144)).toBe(keys.lows[12]);
-  expect(keys.branch(1_000_000)).toBe(keys.root);
+  const long = keysOf({ prompt: 'a'.repeat(10_000) });
+  expect(keysOf({ prompt: `${'a'.repeat(5000)}b` }).root).toBe(long.root);
+  expect(keysOf({ prompt: `${'a'.repeat(4000)}b${'a'.repeat(5000)}` }).root).not.toBe(long.root);
+  expect(long.branch(0)).toBe(long.root);
+  // The block that ends at 6656.
+  const alike = keysOf({ prompt: `${'a'.repeat(6700)}b` });
+  const other = keysOf({ prompt: `${'a'.repeat(6600)}b${'a'.repeat(3000)}` });
+  expect(alike.branch(6144)).toBe(long.branch(6144));
+  expect(other.branch(6144)).not.toBe(long.branch(6144));
+  expect(long.branch(1_000_000)).toBe(long.root);
+});
+
+// A gateway that was restarted has another secret and an empty index: engines' caches are still as they were.
+test('prompt keys: when another process reads the same prompt for the same model, it goes to the same home', () => {
+  const one = keysOf({ messages }, 7, 1);
+  const next = keysOf({ messages }, 7, 2);
+  expect([next.root, next.branch(2048)]).toEqual([one.root, one.branch(2048)]);
+  const ofModel = keysOf({ messages }, 8, 1);
+  expect(ofModel.root).not.toBe(one.root);
 });

@@ -20,6 +20,7 @@ export class PromptKeys implements PrefixKeys {
   /** Of the whole prompt, hashed or not. */
   byteCount = 0;
   #chains = new Int32Array(0);
+  #homeSeed = 0;
 
   /** What `parts` found, to be sealed before use. */
   read(parts: PromptParts): void {
@@ -55,27 +56,37 @@ export class PromptKeys implements PrefixKeys {
     }
   }
 
-  /** Makes the keys those of one secret, model and tenant: `seed` is their hash, an Int32 of which nobody outside knows the secret. */
-  seal(seed: number): void {
-    const high = mix(seed ^ 0x3c6ef372);
+  /**
+   * Makes the keys those of one model: `seed` is the hash of its name. `secret`: an Int32 that nobody outside knows, so that
+   * nobody can aim at a place of the index. What a cold prompt is placed by goes without it: other gateways, and the next
+   * process after this one, are to find the same home; who aims at a home meets its load.
+   */
+  seal(seed: number, secret: number): void {
+    this.#homeSeed = seed;
+    const sealed = mix(seed) ^ secret;
+    const high = mix(sealed ^ 0x3c6ef372);
     for (let at = 0; at < this.count; at++) {
-      const low = mix(this.#chains[2 * at]! ^ seed);
+      const low = mix(this.#chains[2 * at]! ^ sealed);
       // 0 and -1 have a meaning in the index.
       this.lows[at] = low === 0 || low === -1 ? 1 : low;
       this.highs[at] = mix(this.#chains[2 * at + 1]! ^ high);
     }
   }
 
-  /** Key of the part that becomes hot together; 0 for a prompt too short to have blocks. */
+  /** Names the part that becomes hot together; 0 for a prompt too short to have blocks. */
   get root(): number {
-    for (let at = 0; at < this.count; at++) if (this.ends[at]! >= rootBytes) return this.lows[at]!;
-    return this.count === 0 ? 0 : this.lows[this.count - 1]!;
+    for (let at = 0; at < this.count; at++) if (this.ends[at]! >= rootBytes) return this.#homeKey(at);
+    return this.count === 0 ? 0 : this.#homeKey(this.count - 1);
   }
 
-  /** Key of the first block behind `bytes`, what nobody holds when nobody holds more; the root when all is held, or nothing. */
+  /** Names the first block behind `bytes`, what nobody holds when nobody holds more; the root when all is held, or nothing. */
   branch(bytes: number): number {
-    if (bytes > 0) for (let at = 0; at < this.count; at++) if (this.ends[at]! > bytes) return this.lows[at]!;
+    if (bytes > 0) for (let at = 0; at < this.count; at++) if (this.ends[at]! > bytes) return this.#homeKey(at);
     return this.root;
+  }
+
+  #homeKey(at: number): number {
+    return mix(this.#chains[2 * at]! ^ this.#homeSeed);
   }
 
   #grow(count: number): void {
