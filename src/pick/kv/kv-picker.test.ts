@@ -133,7 +133,7 @@ describe('kv picker: whatever the policy', () => {
     expect(endpoints.map(({ slot }) => fleet.inflight(slot))).toEqual([0, 0, 0]);
   });
 
-  // kv_aware weighs it as a lower prefill rate, so it shows as soon as something waits; others leave the endpoint out of most choices.
+  // kv_aware weighs it as a lower prefill rate; others leave the endpoint out of most choices.
   test.each(names)(
     'kv picker: when an endpoint has just come, %s gives it far fewer new prompts than the others',
     (name) => {

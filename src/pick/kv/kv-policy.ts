@@ -45,7 +45,7 @@ export interface Comparison {
 
 /** One for each pool and shard. */
 export interface KvPolicy extends Comparison {
-  /** An endpoint that warms up has less `prefillRate`, which is all it takes. Otherwise it is no candidate for a part of the requests. */
+  /** Whether `prefillRate` is enough for it to spare an endpoint that warms up. If not, that is no candidate for a part of the requests. */
   readonly weighsRates: boolean;
   /** @hot per pick. An endpoint index out of the first `count` (at least one) of `candidates`. */
   choose(loads: KvLoads, request: KvRequest, candidates: Int32Array, count: number, nowMs: number): number;

@@ -65,6 +65,16 @@ test('kv score: when the home of a cold prompt is much busier than others, it go
   expect(choose(new KvScore(hashes), loads, cold)).not.toBe(home);
 });
 
+test('kv score: when the home of a cold prompt is much slower than others, idle as all are, it goes elsewhere', () => {
+  const cold = request(4000, [0, 0, 0, 0]);
+  const home = choose(new KvScore(hashes), idle(), cold);
+  const loads = idle();
+  loads.prefillRate[home] = 20_000 / 3;
+  expect(choose(new KvScore(hashes), loads, cold), 'worth it for what comes later').toBe(home);
+  loads.prefillRate[home] = 20_000 / 10;
+  expect(choose(new KvScore(hashes), loads, cold)).not.toBe(home);
+});
+
 test('kv score: when nothing is ever shared, rho falls to 0 and homes have no more say', () => {
   const score = new KvScore(hashes);
   const loads = idle();

@@ -134,16 +134,20 @@ export class KvScore implements KvPolicy {
     return loads.pendingTokens[index]! / loads.prefillRate[index]! + (this.#settings.lambda * used) / (1 - used);
   }
 
-  /** The first of two homes that is hardly busier than `best`. Homes pay by later hits, so slack goes with rho. */
+  /** The first of two homes that serves it hardly later than `best`. Homes pay by later hits, so slack goes with rho. */
   #homeOr(best: number, loads: KvLoads, request: KvRequest): number {
-    const slack = (this.#rho * this.#settings.homeSlack * uncachedTokens(request, best)) / loads.prefillRate[best]!;
-    const bound = this.#waitSeconds(loads, best) + loads.penaltySeconds[best]! + slack;
+    const uncached = uncachedTokens(request, best);
+    const slack = (this.#rho * this.#settings.homeSlack * uncached) / loads.prefillRate[best]!;
+    const bound = this.#servedSeconds(loads, best, uncached) + slack;
     const { first, second } = this.#home;
-    const isFirstFree = this.#waitSeconds(loads, first) + loads.penaltySeconds[first]! <= bound;
-    if (!isFirstFree && (second < 0 || this.#waitSeconds(loads, second) + loads.penaltySeconds[second]! > bound)) {
-      return best;
-    }
+    const isFirstFree = this.#servedSeconds(loads, first, uncached) <= bound;
+    if (!isFirstFree && (second < 0 || this.#servedSeconds(loads, second, uncached) > bound)) return best;
     this.reason = 'home';
     return isFirstFree ? first : second;
+  }
+
+  /** Until so many tokens are computed there: an endpoint that is slow, or warms up, is no home for long prompts. */
+  #servedSeconds(loads: KvLoads, index: number, tokens: number): number {
+    return this.#waitSeconds(loads, index) + tokens / loads.prefillRate[index]! + loads.penaltySeconds[index]!;
   }
 }
