@@ -81,6 +81,11 @@ export class Accountant {
     if (delta < 0) this.#series.record(histogramCell(this.#series, metrics.queueWait, labels), micros(waitedMs));
   }
 
+  /** The request leaves a queue without having been served, or did not get into it. */
+  noteShed(exchange: Exchange, reason: string): void {
+    this.#series.add(counterCell(this.#series, metrics.shed, [reason, priorityNames[exchange.priority]]), 1);
+  }
+
   noteUsage(exchange: Exchange, usage: TokenUsage | null, eventCount: number): void {
     const flow = this.#served(exchange);
     if (usage !== null) {

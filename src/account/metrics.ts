@@ -157,6 +157,14 @@ const rows = {
     labels: ['pool', 'priority'],
     help: 'Time requests waited in the gateway for an endpoint.',
   },
+  queueBytes: {
+    name: 'penstock_queue_bytes',
+    type: 'gauge',
+    unit: 'bytes',
+    source: 'scrape',
+    labels: ['pool'],
+    help: 'Bodies of the requests waiting in the gateway for an endpoint, of queue.bytes_max.',
+  },
   prefixHitRatio: {
     name: 'penstock_prefix_hit_ratio',
     type: 'gauge',
@@ -283,7 +291,7 @@ const rows = {
     unit: 'count',
     source: 'series',
     labels: ['reason', 'priority'],
-    help: 'Requests refused at their head: event_loop, memory (429 shed), requests_max (503 saturated).',
+    help: 'Requests refused at their head: event_loop, memory (429 shed), requests_max (503 saturated); and by a queue: queue_evicted (429 shed), queue_full, queue_time (503 saturated).',
   },
   shedLevel: {
     name: 'penstock_shed_level',

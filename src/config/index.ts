@@ -13,6 +13,7 @@ export type { Env } from './env.ts';
 export { loadConfig, parseConfig } from './load.ts';
 export type { LoadResult } from './load.ts';
 export type { HashSource } from './pool-schema.ts';
+export type { FlowSource } from './queue-schema.ts';
 export { formatProblem } from './problem.ts';
 export type { Problem } from './problem.ts';
 export type {

@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { readEndpointUrl } from './address.ts';
 import { choice, decimal, durationMs, field, flag, integer, list, optional, parsed, section } from './field.ts';
+import { queue } from './queue-schema.ts';
 import type { Reading } from './reading.ts';
 import { filePath, hostName, isHeaderName, name, requestPath, secret, text } from './text-field.ts';
 
@@ -134,19 +135,6 @@ const ejection = section(ejectionShape, {
   default: {},
   doc: 'Passive checks: taking endpoints out by what they answer.',
 });
-
-const queue = section(
-  {
-    requests_max: integer({
-      default: 1024,
-      min: 0,
-      max: 1_000_000,
-      doc: 'Requests waiting at once; one more spills to the next target or gets 503 `saturated`.',
-    }),
-    wait_ms: durationMs({ default: '5s', min: 0, max: '1h', doc: 'The longest a request waits.' }),
-  },
-  { default: {}, doc: 'Where requests wait when every endpoint is at `inflight_max` or `connections_max`.' },
-);
 
 const upstreamTls = section(
   {

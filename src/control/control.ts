@@ -17,6 +17,7 @@ import { portsToBind } from './free-port.ts';
 import { HealthMonitor } from './health.ts';
 import { LostReleases } from './lost-releases.ts';
 import { reclaimShard } from './lost-shard.ts';
+import { QueueRows } from './queue-rows.ts';
 import { PrefixMemories } from './prefix-memories.ts';
 import { bodyBudgetBytes, MemoryWatch } from './memory-watch.ts';
 import { modelRowsOf } from './model-rows.ts';
@@ -96,6 +97,7 @@ export class Control {
   readonly #recall: Recall;
   readonly #memoryWatch: MemoryWatch;
   readonly #prefixes: PrefixMemories;
+  readonly #queueRows: QueueRows;
   readonly #started = deferred<null>();
   readonly #stopped = deferred<boolean>();
   #phase: ControlPhase = 'starting';
@@ -129,6 +131,7 @@ export class Control {
     this.fleet = new FleetTable(this.memory, -1);
     this.lostReleases = new LostReleases([this.fleet, new SharedBudget(this.memory, -1)], log);
     this.#prefixes = new PrefixMemories(log, () => this.clock.refresh());
+    this.#queueRows = new QueueRows(this.memory, () => this.clock.refresh());
     this.#slots = new EndpointSlots(this.fleet);
     const plan = this.#slots.plan(config);
     if (plan === null) throw new StartError('too many endpoints', ExitCode.badConfig);
@@ -138,6 +141,7 @@ export class Control {
       endpointSlots: plan.endpointSlots,
       modelRows: modelRowsOf(config),
       prefixes: this.#prefixes.plan(config),
+      queueRows: this.#queueRows.plan(config),
       texts: options.texts,
     };
     this.#fingerprint = configFingerprint(config);
@@ -302,6 +306,7 @@ export class Control {
       endpointSlots: plan.endpointSlots,
       modelRows: modelRowsOf(loaded.config, old),
       prefixes: this.#prefixes.plan(loaded.config),
+      queueRows: this.#queueRows.plan(loaded.config),
       texts: loaded.texts,
     };
     clearReusedRows(this.fleet, old, next);
@@ -355,6 +360,7 @@ export class Control {
     this.#memoryWatch.stop();
     this.lostReleases.stop();
     this.#prefixes.stop();
+    this.#queueRows.stop();
     if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);
     await this.#probes.close();
     this.#phase = 'stopped';

@@ -1,5 +1,5 @@
 import { metrics } from '../account/metrics.ts';
-import { Admission, SeriesReader, SeriesWriter, SharedBudget } from '../shm/index.ts';
+import { Admission, QueueTable, SeriesReader, SeriesWriter, SharedBudget } from '../shm/index.ts';
 import type { FleetTable, SharedMemory } from '../shm/index.ts';
 
 /**
@@ -11,6 +11,7 @@ export function reclaimShard(memory: SharedMemory, fleet: FleetTable, shardIndex
   fleet.reclaimShard(shardIndex);
   new SharedBudget(memory, -1).reclaimShard(shardIndex);
   new Admission(memory, -1).reclaimShard(shardIndex);
+  new QueueTable(memory, -1).reclaimShard(shardIndex);
   const writer = new SeriesWriter(memory, shardIndex);
   const { counters } = new SeriesReader(memory).collect();
   for (const { metricId, labels, values } of counters) {

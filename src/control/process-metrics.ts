@@ -1,7 +1,7 @@
 import { renderExposition } from '../account/exposition.ts';
 import type { ValueSample } from '../account/exposition.ts';
 import { metrics } from '../account/metrics.ts';
-import { SharedBudget } from '../shm/index.ts';
+import { QueueTable, SharedBudget } from '../shm/index.ts';
 import type { SeriesSnapshot } from '../shm/index.ts';
 import type { Control } from './control.ts';
 import { modelHealth } from './endpoint-health.ts';
@@ -32,6 +32,9 @@ export function renderMetrics(control: Control, series: SeriesSnapshot): string 
       }
     }
   }
+  const queues = new QueueTable(memory, -1);
+  for (const [poolIndex, pool] of snapshot.config.pools.entries())
+    add(metrics.queueBytes, [pool.name], queues.kib(snapshot.queueRows[poolIndex]!) * 1024);
   for (const { slot, pool, url } of control.draining) {
     add(metrics.inflightRequests, [pool, url], fleet.inflight(slot));
     add(metrics.inflightTokens, [pool, url], fleet.inflightTokens(slot));

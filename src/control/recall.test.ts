@@ -41,6 +41,7 @@ async function setup() {
     endpointSlots: [slots],
     modelRows: [[]],
     prefixes: [null],
+    queueRows: [0],
     texts: {},
   };
   const recalled: string[] = [];

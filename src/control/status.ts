@@ -1,5 +1,5 @@
 import { metrics } from '../account/metrics.ts';
-import { Admission, SharedBudget } from '../shm/index.ts';
+import { Admission, QueueTable, SharedBudget } from '../shm/index.ts';
 import type { CounterSeries, SeriesSnapshot } from '../shm/index.ts';
 import type { Control } from './control.ts';
 import { skuStatuses } from './endpoint-health.ts';
@@ -102,6 +102,7 @@ export interface PoolStatus {
   readonly picker: string;
   readonly engine: string;
   readonly queued: number;
+  readonly queued_bytes: number;
   /** By hardware and model. */
   readonly skus: readonly SkuStatus[];
   readonly endpoints: readonly (EndpointStatus & {
@@ -116,6 +117,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
   const nowMs = control.clock.refresh();
   const budget = new SharedBudget(memory, -1);
   const admission = new Admission(memory, -1);
+  const queues = new QueueTable(memory, -1);
   const cpu = process.cpuUsage();
   const connections = byShard(counters, metrics.shardConnections.id, memory.shardCount);
   const requests = byShard(counters, metrics.requests.id, memory.shardCount);
@@ -160,6 +162,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
         picker: pool.picker,
         engine: pool.engine,
         queued: totalOf(counters, metrics.queueDepth.id, pool.name),
+        queued_bytes: queues.kib(snapshot.queueRows[poolIndex]!) * 1024,
         skus: skuStatuses(endpoints),
         endpoints: endpoints.map((endpoint, index) => ({
           ...endpoint,

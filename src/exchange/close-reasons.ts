@@ -90,7 +90,7 @@ export const closeReasons = {
     'policy',
     429,
     overloaded,
-    'Refused to protect the requests already running: the shard is behind (limits.shed_delay_ms), or memory is short (limits.shed_memory_percent).',
+    'Refused to protect the requests already running: the shard is behind (limits.shed_delay_ms), or memory is short (limits.shed_memory_percent). Or given up in a full queue for a request of higher priority.',
     { retryAfterSeconds: 1 },
   ),
   head_too_large: row(

@@ -1,5 +1,6 @@
 import { estimatePromptTokens } from '../account/index.ts';
 import { hashText } from '../pick/index.ts';
+import { flowBits } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { PoolRuntime } from './runtime.ts';
 
@@ -26,6 +27,23 @@ export function tokensToReserve(exchange: GatewayExchange): number {
   const promptTokens = estimatePromptTokens(Math.max(head.contentLength, body.receivedBytes));
   const asked = facts.completionTokensMax;
   return promptTokens + (asked < 0 ? completionTokensAssumed : Math.min(asked, completionTokensReservedMax));
+}
+
+/** What the engine has done for it: prompt tokens it had not cached, and those of the answer. */
+export function servedTokens(exchange: GatewayExchange): number {
+  const { body, firstByteMs, promptTokens, cachedTokens, completionTokens } = exchange;
+  // Nobody knows how far it came with a prompt whose client has left; an attempt that failed was no service.
+  if (firstByteMs === 0) return exchange.isDownstreamOver ? estimatePromptTokens(body.receivedBytes) : 0;
+  const prompt = promptTokens < 0 ? estimatePromptTokens(body.receivedBytes) : promptTokens - Math.max(0, cachedTokens);
+  return Math.max(0, prompt) + (completionTokens < 0 ? exchange.responseRelay.tap.eventCount : completionTokens);
+}
+
+/** Whose turn it is counted as: a keyed hash, so that nobody can choose whom to meet; 0 where nobody is named. */
+export function flowOf(exchange: GatewayExchange, pool: PoolRuntime, hashSeed: number): number {
+  const { fairBy } = pool.config.queue;
+  if (fairBy.source === 'none') return 0;
+  const tenant = fairBy.source === 'header' ? exchange.head.get(fairBy.name) : exchange.facts.user;
+  return tenant === null || tenant === '' ? 0 : hashText(tenant, hashSeed) >>> (32 - flowBits);
 }
 
 /** The first of the pool's sources that the request has; requests with none of them share a key per path. */

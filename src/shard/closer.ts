@@ -3,7 +3,9 @@ import { type CloseCode, closeReasons, Half, Lease, noDeadline, Phase } from '..
 import type { Answer, FilterChain } from '../filters/index.ts';
 import { errorReply, type Reply, writeReply } from '../relay/index.ts';
 import { Probe } from '../shm/index.ts';
+import { servedTokens } from './attempt-facts.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
+import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
 
 /** How long a client that does not read may hold up the last event of a truncated stream. */
@@ -21,8 +23,8 @@ export class Closer {
   readonly #answering: GatewayExchange[] = [];
   readonly #answeringGenerations: number[] = [];
   #isFlushScheduled = false;
-  /** Called when an exchange has left an endpoint, so that a waiting one may have its place. */
-  onPlaceFree: () => void = () => {};
+  /** Called when an exchange has left an endpoint of the pool, or its queue, so that a waiting one may have its place. */
+  onPlaceFree: (pool: PoolRuntime) => void = () => {};
 
   constructor(state: ShardState) {
     this.#state = state;
@@ -93,7 +95,7 @@ export class Closer {
 
   /** Gives back what an attempt took in the fleet table, and leaves the queue. */
   giveEndpoint(exchange: GatewayExchange): void {
-    const { leases, fleet } = this.#state.parts;
+    const { leases, fleet, clock } = this.#state.parts;
     if (leases.holds(exchange, Lease.connection)) leases.give(exchange, Lease.connection);
     if (leases.holds(exchange, Lease.queuePlace)) {
       this.leaveQueue(exchange);
@@ -106,9 +108,12 @@ export class Closer {
       fleet.addTokens(slot, -exchange.reservedTokens);
       leases.give(exchange, Lease.tokens);
     }
+    const { order } = exchange.pool!.waitingRoom;
+    order.correct(exchange.flow, exchange.chargedTokens, servedTokens(exchange), clock.nowMs);
+    exchange.chargedTokens = 0;
     fleet.giveInflight(slot);
     leases.give(exchange, Lease.endpoint);
-    this.onPlaceFree();
+    this.onPlaceFree(exchange.pool!);
   }
 
   /** The attempt is over, or has gone well enough: another may probe what is still on probation. */
@@ -119,16 +124,17 @@ export class Closer {
     fleet.health.giveProbes(slot, exchange.modelRow, exchange.probes);
     exchange.probes = Probe.none;
     leases.give(exchange, Lease.probe);
-    this.onPlaceFree();
+    this.onPlaceFree(exchange.pool!);
   }
 
   /** The exchange has waited long enough: it has a place, or will not get one. */
   leaveQueue(exchange: GatewayExchange): void {
     const { leases, accountant, clock } = this.#state.parts;
-    exchange.pool!.waitingRoom.leave(exchange);
+    exchange.pool!.waitingRoom.leave(exchange, clock.nowMs);
     leases.give(exchange, Lease.queuePlace);
     accountant.noteQueue(exchange, -1, clock.nowMs - exchange.queuedSinceMs);
     exchange.queueDeadlineMs = noDeadline;
+    this.onPlaceFree(exchange.pool!); // A place may have been left to it.
   }
 
   /** Slabs the exchange will not need any more: before `index`, or all of them. */

@@ -8,12 +8,12 @@ import { Fault, Probe, type SeriesWriter } from '../shm/index.ts';
 import { type UpstreamFailure, writeRequestHead } from '../upstream/index.ts';
 import { hasUntried, isRepeatable, tokensToReserve } from './attempt-facts.ts';
 import type { Closer } from './closer.ts';
+import { FlowControl } from './flow-control.ts';
 import type { GatewayExchange, UpstreamEvents } from './gateway-exchange.ts';
 import type { PassiveHealth } from './passive-health.ts';
 import { enterPool } from './pool-entry.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
-import { WaitedFor } from './waiting-room.ts';
 
 /**
  * From a route to a running response: targets in order, an endpoint of each, an attempt on it, and another attempt when
@@ -24,8 +24,8 @@ export class Dispatcher implements UpstreamEvents {
   readonly #closer: Closer;
   readonly #health: PassiveHealth;
   readonly #series: SeriesWriter;
-  readonly #waitedFor = new WaitedFor();
-  #isOfferScheduled = false;
+  /** Who may try, and who waits. */
+  readonly flow: FlowControl;
   /** Scratch of one search: what failed in the pool that the request may have to wait for. */
   readonly #triedOfFull = new TriedEndpoints();
 
@@ -34,7 +34,7 @@ export class Dispatcher implements UpstreamEvents {
     this.#health = health;
     this.#closer = closer;
     this.#series = series;
-    closer.onPlaceFree = () => this.#scheduleOffers();
+    this.flow = new FlowControl(state, closer, (exchange) => this.#tryPool(exchange, exchange.pool!));
   }
 
   /** Starts the exchange on its route. The body may still be arriving. */
@@ -45,11 +45,6 @@ export class Dispatcher implements UpstreamEvents {
     this.#enterPool(exchange, exchange.targetIndex);
     exchange.pool!.retryBudget.noteRequest(this.#state.parts.clock.nowMs);
     this.#seek(exchange);
-  }
-
-  /** Somebody's place may be free: serves waiting exchanges in order, for every pool. */
-  offerPlaces(): void {
-    this.#waitedFor.offer((exchange) => this.#tryPool(exchange, exchange.pool!) > 0);
   }
 
   // UpstreamEvents.
@@ -223,7 +218,7 @@ export class Dispatcher implements UpstreamEvents {
     if (fullTarget >= 0) {
       this.#enterPool(exchange, fullTarget);
       exchange.tried.copyFrom(this.#triedOfFull); // It waits for the others: what failed would only fail again.
-      this.#enqueue(exchange);
+      this.flow.enter(exchange);
     } else if (exchange.retryCause === 'connect') {
       this.#closer.fail(exchange, 'connect_failed', 'No upstream endpoint could be reached.');
     } else if (exchange.retryCause === 'reset') {
@@ -237,6 +232,8 @@ export class Dispatcher implements UpstreamEvents {
   /** 1: an attempt runs. 0: the pool is full. -1: it has no endpoint for this exchange. */
   #tryPool(exchange: GatewayExchange, pool: PoolRuntime): 1 | 0 | -1 {
     const { clock, leases, fleet } = this.#state.parts;
+    const isWaiting = leases.holds(exchange, Lease.queuePlace);
+    if (!isWaiting && this.flow.isSomebodyBefore(exchange)) return this.flow.hasEndpoint(exchange) ? 0 : -1;
     pool.kv?.look(exchange);
     const index = pickEndpoint(pool.view, pool.picker, exchange, clock.nowMs);
     if (index < 0) return index === allFull ? 0 : -1;
@@ -250,7 +247,7 @@ export class Dispatcher implements UpstreamEvents {
     if (pool.config.debugHeaders) {
       exchange.pickText = explainPick(pool.view, pool.picker, pool.kv, pool.config.picker, exchange, index);
     }
-    if (leases.holds(exchange, Lease.queuePlace)) this.#closer.leaveQueue(exchange);
+    if (isWaiting) this.#closer.leaveQueue(exchange);
     leases.take(exchange, Lease.endpoint);
     exchange.beginAttempt(pool.view.probes);
     if (exchange.probes !== Probe.none) leases.take(exchange, Lease.probe);
@@ -258,6 +255,7 @@ export class Dispatcher implements UpstreamEvents {
     leases.take(exchange, Lease.tokens);
     exchange.reservedTokens = tokensToReserve(exchange);
     fleet.addTokens(endpoint.slot, exchange.reservedTokens);
+    this.flow.noteAttempt(exchange);
     if (pool.kv !== null && exchange.prompt !== null) this.#notePlaced(pool.kv.place(exchange, index), exchange);
     exchange.endpointIndex = index;
     exchange.endpointUrl = endpoint.address.url;
@@ -267,28 +265,6 @@ export class Dispatcher implements UpstreamEvents {
     exchange.phase = Phase.connecting;
     exchange.responseDeadlineMs = clock.nowMs + exchange.runtime!.config.timeouts.connectMs;
     return 1;
-  }
-
-  #enqueue(exchange: GatewayExchange): void {
-    const { leases, clock, accountant } = this.#state.parts;
-    const pool = exchange.pool!;
-    const { waitingRoom } = pool;
-    if (!waitingRoom.hasRoom && pool.config.queue.waitMs > 0) {
-      const lower = waitingRoom.lastBelow(exchange.priority);
-      if (lower !== null) this.#closer.fail(lower, 'saturated', 'The queue is needed for requests of higher priority.');
-    }
-    if (!waitingRoom.hasRoom || pool.config.queue.waitMs === 0) {
-      this.#closer.fail(exchange, 'saturated', 'Every upstream endpoint is at its limit.');
-      return;
-    }
-    exchange.phase = Phase.queued;
-    exchange.queuedSinceMs = clock.nowMs;
-    exchange.queueDeadlineMs = clock.nowMs + pool.config.queue.waitMs;
-    exchange.responseDeadlineMs = noDeadline; // Of an earlier attempt.
-    waitingRoom.enter(exchange);
-    this.#waitedFor.add(waitingRoom);
-    leases.take(exchange, Lease.queuePlace);
-    accountant.noteQueue(exchange, 1, 0);
   }
 
   #send(exchange: GatewayExchange): void {
@@ -368,15 +344,5 @@ export class Dispatcher implements UpstreamEvents {
     if (connection !== null && !connection.isFlushed) return;
     if (requestRelay.isFinished || connection === null) this.#closer.giveSlabs(exchange);
     else this.#closer.giveSlabs(exchange, requestRelay.slabIndex);
-  }
-
-  #scheduleOffers(): void {
-    if (this.#isOfferScheduled || this.#waitedFor.isEmpty) return;
-    this.#isOfferScheduled = true;
-    setImmediate(() => {
-      this.#isOfferScheduled = false;
-      this.#state.parts.clock.refresh();
-      this.offerPlaces();
-    });
   }
 }

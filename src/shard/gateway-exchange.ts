@@ -86,6 +86,17 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   /** PickRequest. */
   hashKey = 0;
   queuedSinceMs = 0;
+  /** Whose request it is, in the queue of the present pool; 0 = nobody's in particular. */
+  flow = 0;
+  /** It has had its turn in the present pool: what follows are further attempts. */
+  hasTurn = false;
+  /** When it came to the queue, by the queue's own count; and what it weighs there. */
+  queueTicket = 0;
+  queuedKib = 0;
+  /** In which look at the queue it was passed over. */
+  passedRound = 0;
+  /** Tokens its flow has been charged for the present attempt. */
+  chargedTokens = 0;
   /** KvPickRequest: borrowed from the shard until the exchange is closed. */
   prompt: PromptKeys | null = null;
   /** KvPickRequest. */
@@ -159,6 +170,12 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.score = Number.NaN;
     this.pickText = '';
     this.queuedSinceMs = 0;
+    this.flow = 0;
+    this.hasTurn = false;
+    this.queueTicket = 0;
+    this.queuedKib = 0;
+    this.passedRound = 0;
+    this.chargedTokens = 0;
     this.modelRow = otherRow;
     this.mayProbe = false;
     this.beginAttempt(Probe.none);

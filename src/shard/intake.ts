@@ -218,7 +218,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       wantsPrompt ||
       runtime!.config.limits.jsonCheck === 'full' ||
       chain.needsWholeBody ||
-      runtime!.pools.some((pool) => pool.hashesBody);
+      runtime!.pools.some((pool) => pool.readsBody);
     if (routes.needsModel) {
       exchange.bodyLook = isMultipart ? BodyLook.multipart : wantsWhole ? BodyLook.strictWhole : BodyLook.strict;
     } else if (!isMultipart) {

@@ -1,5 +1,5 @@
 import { hashText } from '../pick/index.ts';
-import { hashKeyOf, isRepeatable } from './attempt-facts.ts';
+import { flowOf, hashKeyOf, isRepeatable } from './attempt-facts.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 
 /** The exchange turns to the pool of a target: what it brings to that pool's picks, and nothing of an earlier pool. */
@@ -10,6 +10,8 @@ export function enterPool(exchange: GatewayExchange, targetIndex: number, hashSe
   exchange.pool = pool;
   exchange.poolName = pool.config.name;
   exchange.poolAttempts = 0;
+  exchange.hasTurn = false;
+  exchange.flow = flowOf(exchange, pool, hashSeed);
   exchange.tried.clear();
   exchange.modelRow = pool.rowOf(exchange.modelLabel);
   exchange.mayProbe = isRepeatable(exchange);

@@ -1,4 +1,7 @@
+import type { PoolConfig } from '../config/index.ts';
 import { KvLearned } from '../pick/index.ts';
+import type { FlowCells, QueueTable } from '../shm/index.ts';
+import { QueueOrder } from './queue-order.ts';
 import { RetryBudget, type RetryBudgetRule } from './retry-budget.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
@@ -8,10 +11,23 @@ export class PoolLasting {
   readonly #budgets = new Map<string, RetryBudget>();
   readonly #learned = new Map<string, KvLearned>();
 
-  readonly waitingRoom = (poolName: string, countMax: number): WaitingRoom => {
-    const room = this.#rooms.get(poolName) ?? new WaitingRoom(countMax);
-    room.countMax = countMax;
-    this.#rooms.set(poolName, room);
+  readonly #queues: QueueTable;
+  readonly #flows: FlowCells;
+
+  constructor(queues: QueueTable, flows: FlowCells) {
+    this.#queues = queues;
+    this.#flows = flows;
+  }
+
+  /** `row`: the pool's of the queue table. It changes only for a pool that was away: who waits there still, waits apart. */
+  readonly waitingRoom = ({ name, queue }: PoolConfig, row: number): WaitingRoom => {
+    const known = this.#rooms.get(name);
+    const room = known?.order.row === row ? known : new WaitingRoom(new QueueOrder(row, this.#flows), this.#queues);
+    room.countMax = queue.requestsMax;
+    room.bytesMax = queue.bytesMax;
+    room.order.fairness = queue.fairBy.source === 'none' ? 'none' : queue.fairness;
+    room.order.halfLifeMs = queue.serviceHalfLifeMs;
+    this.#rooms.set(name, room);
     return room;
   };
 

@@ -16,6 +16,8 @@ export interface Snapshot {
   readonly modelRows: readonly (readonly string[])[];
   /** By pool: its prefix index, null where it has none. */
   readonly prefixes: readonly (PoolPrefixes | null)[];
+  /** By pool: its row of the queue table. */
+  readonly queueRows: readonly number[];
   /** The PEM files the configuration names, as they were when it was loaded. */
   readonly texts: FileTexts;
 }

@@ -35,8 +35,8 @@ export interface PoolRuntime {
   readonly rowOf: (modelLabel: string) => number;
   /** Its picker, where that goes by what KV caches hold. */
   readonly kv: KvPicker | null;
-  /** True when picking needs a field of the body. */
-  readonly hashesBody: boolean;
+  /** True when picking, or the queue, needs a field of the body. */
+  readonly readsBody: boolean;
 }
 
 /** One applied configuration, compiled for a shard. An exchange keeps the one it began with. */
@@ -124,8 +124,10 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       }),
       modelCount: rows.size + (config.defaultPool === pool.name ? 1 : 0),
       rowOf: (modelLabel) => rows.get(modelLabel) ?? otherRow,
-      waitingRoom: context.lasting.waitingRoom(pool.name, pool.queue.requestsMax),
-      hashesBody: pool.picker === 'consistent_hash' && pool.hashOn.some((source) => source.source === 'body'),
+      waitingRoom: context.lasting.waitingRoom(pool, snapshot.queueRows[poolIndex]!),
+      readsBody:
+        pool.queue.fairBy.source === 'body' ||
+        (pool.picker === 'consistent_hash' && pool.hashOn.some((source) => source.source === 'body')),
     };
   });
   const listenerPriorities = config.listeners.map((listener) => priorityFrom(listener.priority)!);

@@ -3,7 +3,15 @@ import { bug, type Clock } from '../core/index.ts';
 import { type Exchange, Lease, type LeaseBook } from '../exchange/index.ts';
 import { PromptParts, RequestScanner } from '../http/index.ts';
 import { PromptKeys } from '../pick/index.ts';
-import type { Admission, FleetTable, SharedBudget, SlabPool } from '../shm/index.ts';
+import {
+  Admission,
+  Bells,
+  FleetTable,
+  QueueTable,
+  SharedBudget,
+  type SharedMemory,
+  type SlabPool,
+} from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -12,19 +20,36 @@ const sparesMax = 4096;
 /** Bodies hashed at once; 40 KB each, in memory that is never given back. Those beyond are routed by load. */
 const partsMax = 1024;
 
-/** What the stages of one shard share: its memory, its books, its open exchanges. */
-export interface ShardParts {
-  readonly clock: Clock;
-  readonly random: () => number;
+/** What a shard shares with the others, as it sees it. */
+export interface SharedParts {
   readonly fleet: FleetTable;
   readonly budget: SharedBudget;
   readonly admission: Admission;
+  readonly queues: QueueTable;
+  readonly bells: Bells;
+  /** The same in all shards of the process, and known to nobody outside. */
+  readonly hashSeed: number;
+}
+
+export function sharedPartsOf(memory: SharedMemory, shardIndex: number): SharedParts {
+  return {
+    fleet: new FleetTable(memory, shardIndex),
+    budget: new SharedBudget(memory, shardIndex),
+    admission: new Admission(memory, shardIndex),
+    queues: new QueueTable(memory, shardIndex),
+    bells: new Bells(memory),
+    hashSeed: memory.hashSeed,
+  };
+}
+
+/** What the stages of one shard share: its memory, its books, its open exchanges. */
+export interface ShardParts extends SharedParts {
+  readonly clock: Clock;
+  readonly random: () => number;
   readonly slabs: SlabPool;
   readonly leases: LeaseBook;
   readonly accountant: Accountant;
   readonly listenerNames: readonly string[];
-  /** The same in all shards of the process, and known to nobody outside. */
-  readonly hashSeed: number;
   /** Writes one access-log line, unless the log level leaves them out. */
   readonly writeAccessLog: (exchange: Exchange, nowMs: number, detail: string) => void;
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', fields: object, message: string) => void;

@@ -14,11 +14,12 @@ import {
   loadUws,
 } from '../listener/index.ts';
 import { JoinBuffer } from '../relay/index.ts';
-import { Admission, FleetTable, Heartbeats, SeriesWriter, SharedBudget, SlabPool } from '../shm/index.ts';
+import { FlowCells, Heartbeats, SeriesWriter, SlabPool } from '../shm/index.ts';
 import { WorkerPool } from '../worker/index.ts';
 import { BodyJobs } from './body-jobs.ts';
 import { Closer } from './closer.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { FlowControl } from './flow-control.ts';
 import { EndpointRegistry } from './endpoint-registry.ts';
 import { Gate } from './gate.ts';
 import { GatewayExchange } from './gateway-exchange.ts';
@@ -28,7 +29,7 @@ import { LogPipe } from './log-pipe.ts';
 import type { ExchangeView, ListenPorts, ShardInit, Snapshot } from './protocol.ts';
 import { remoteAddressOf } from './remote-address.ts';
 import { compileRuntime, type RuntimeContext } from './runtime.ts';
-import { ShardState } from './shard-state.ts';
+import { ShardState, sharedPartsOf } from './shard-state.ts';
 import { Sweeper, sweepPeriodMs } from './sweeper.ts';
 import { PassiveHealth } from './passive-health.ts';
 import { PoolLasting } from './pool-lasting.ts';
@@ -71,6 +72,7 @@ export class Shard {
   readonly #listeners: Listener<GatewayExchange>[];
   readonly #closer: Closer;
   readonly #sweeper: Sweeper;
+  readonly #flow: FlowControl;
   readonly #logPipe: LogPipe;
   readonly #heartbeats: Heartbeats;
   readonly #lag: number;
@@ -96,9 +98,9 @@ export class Shard {
   static async create(init: ShardInit, options: ShardOptions): Promise<Shard> {
     const loaded = await loadUws(init.uwsPath);
     const clock = options.clock ?? new Clock();
-    const fleet = new FleetTable(init.memory, init.shardIndex);
+    const shared = sharedPartsOf(init.memory, init.shardIndex);
     const series = new SeriesWriter(init.memory, init.shardIndex);
-    const registry = new EndpointRegistry(fleet, () => clock.nowMs);
+    const registry = new EndpointRegistry(shared.fleet, () => clock.nowMs);
     const dropped = counterCell(series, metrics.logLinesDropped, []);
     const logPipe = new LogPipe(options.onLog, () => series.add(dropped, 1));
     const logger = pino({ level: init.logLevel, base: { shard: init.shardIndex } }, logPipe);
@@ -110,7 +112,7 @@ export class Shard {
     const runtimeContext: RuntimeContext = {
       registry,
       picker: { random, shardIndex: init.shardIndex },
-      lasting: new PoolLasting(),
+      lasting: new PoolLasting(shared.queues, new FlowCells(init.memory)),
       noteStrayBytes: (poolName) => accountant.noteOddity(poolName, 'after_response'),
       filterContext: (listenerIndex) => ({
         log,
@@ -129,26 +131,21 @@ export class Shard {
       taken: (kind, count) => series.add(takenCells[kind]!, count),
       given: (kind, count) => series.add(givenCells[kind]!, count),
     });
-    const budget = new SharedBudget(init.memory, init.shardIndex);
-    const slabs = new SlabPool(budget);
+    const slabs = new SlabPool(shared.budget);
     const isLogging = logger.isLevelEnabled('info');
     const accessLines = new AccessLines(init.shardIndex);
     const writeAccessLog: ShardState['parts']['writeAccessLog'] = (exchange, nowMs, detail) => {
       if (!isLogging) return;
       logPipe.write(accessLines.line(exchange, listenerNames[exchange.listenerIndex] ?? '', nowMs, detail));
     };
-    const admission = new Admission(init.memory, init.shardIndex);
     const parts = {
       clock,
       random,
-      fleet,
-      budget,
+      ...shared,
       slabs,
-      admission,
       leases,
       accountant,
       listenerNames,
-      hashSeed: init.memory.hashSeed,
       writeAccessLog,
       log,
     };
@@ -190,6 +187,7 @@ export class Shard {
     this.#closer = new Closer(this.state);
     const health = new PassiveHealth(made.parts, this.#closer, series);
     const dispatcher = new Dispatcher(this.state, this.#closer, health, series);
+    this.#flow = dispatcher.flow;
     const bodyJobs = new BodyJobs(this.#workers, made.parts);
     const { admission, random, listenerNames } = made.parts;
     this.#shedder = new Shedder(series, init.shardIndex, { admission, random });
@@ -280,6 +278,7 @@ export class Shard {
   close(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
+    this.#flow.stop();
     for (const listener of this.#listeners) listener.close();
     this.#registry.closeAll();
     void this.#workers.close();

@@ -2,6 +2,7 @@ import { Phase } from '../exchange/index.ts';
 import { Fault } from '../shm/index.ts';
 import type { Closer } from './closer.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import type { FlowControl } from './flow-control.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { Intake } from './intake.ts';
 import type { PassiveHealth } from './passive-health.ts';
@@ -19,6 +20,7 @@ export class Sweeper {
   readonly #state: ShardState;
   readonly #closer: Closer;
   readonly #dispatcher: Dispatcher;
+  readonly #flow: FlowControl;
   readonly #intake: Intake;
   readonly #health: PassiveHealth;
   readonly #slowClients: SlowClients;
@@ -27,6 +29,7 @@ export class Sweeper {
     this.#state = state;
     this.#closer = closer;
     this.#dispatcher = dispatcher;
+    this.#flow = dispatcher.flow;
     this.#intake = intake;
     this.#health = health;
     this.#slowClients = new SlowClients(closer);
@@ -46,7 +49,7 @@ export class Sweeper {
         this.#closer.contain(exchange, error);
       }
     }
-    this.#dispatcher.offerPlaces();
+    this.#flow.offerAll();
   }
 
   /**
@@ -69,13 +72,15 @@ export class Sweeper {
     if (nowMs >= exchange.requestDeadlineMs) {
       this.#closer.fail(exchange, 'request_timeout', 'The client stopped sending its request.');
     } else if (nowMs >= exchange.queueDeadlineMs) {
-      this.#closer.fail(exchange, 'saturated', 'No upstream endpoint had room in time.');
+      this.#flow.onLate(exchange);
     } else if (nowMs >= exchange.totalDeadlineMs && exchange.phase !== Phase.answering) {
       this.#closer.fail(exchange, 'stream_timeout', 'The request took longer than it may.');
     } else if (nowMs >= exchange.responseDeadlineMs) {
       this.#onResponseLate(exchange);
     } else if (this.#slowClients.check(exchange, nowMs, isLate)) {
       return;
+    } else if (exchange.phase === Phase.queued) {
+      exchange.pool!.waitingRoom.weigh(exchange);
     } else if (exchange.phase === Phase.streaming) {
       this.#health.watch(exchange, nowMs);
       this.#ping(exchange, nowMs);

@@ -1,78 +1,130 @@
-import { Priority, priorityCount } from '../exchange/index.ts';
+import { priorityCount } from '../exchange/index.ts';
+import { type QueueFirst, queuedKib, type QueueTable } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
+import type { QueueOrder } from './queue-order.ts';
+
+/** Those of one flow that wait, as they came. */
+interface WaitingFlow {
+  readonly flow: number;
+  readonly waiting: GatewayExchange[];
+}
 
 /**
- * Exchanges that wait for a place at an endpoint of one pool, in this shard: higher priority first, and first come first
- * served within one. How long anybody waits is bounded by the queue's own time, so nobody waits for ever. Places become
- * free in other shards too, so the shard's timer looks again while anybody waits.
+ * Exchanges of this shard that wait for a place at an endpoint of one pool. What they are together, and who of them is
+ * first, stands in the queue table for all shards to see. How long anybody waits is bounded by the queue's own time, so
+ * nobody waits for ever.
  */
 export class WaitingRoom {
-  /** Follows the configuration. */
-  countMax: number;
-  /** By priority. */
-  readonly #waiting: readonly GatewayExchange[][] = Array.from({ length: priorityCount }, () => []);
+  readonly order: QueueOrder;
+  /** Of all shards; these follow the configuration. */
+  countMax = 0;
+  bytesMax = 0;
+  readonly #table: QueueTable;
+  /** By priority, then by flow. A flow is here as long as somebody of it waits. */
+  readonly #flows: readonly Map<number, WaitingFlow>[] = Array.from({ length: priorityCount }, () => new Map());
+  readonly #first: QueueFirst = { level: 0, flow: 0, ticket: 0 };
   #count = 0;
 
-  constructor(countMax: number) {
-    this.countMax = countMax;
+  constructor(order: QueueOrder, table: QueueTable) {
+    this.order = order;
+    this.#table = table;
   }
 
+  /** In this shard. */
   get count(): number {
     return this.#count;
   }
 
-  get hasRoom(): boolean {
-    return this.#count < this.countMax;
+  enter(exchange: GatewayExchange, nowMs: number): void {
+    const flows = this.#flows[exchange.priority]!;
+    exchange.queueTicket = this.#table.drawTicket(this.order.row);
+    exchange.queuedKib = queuedKib(bodyBytes(exchange));
+    const known = flows.get(exchange.flow);
+    if (known !== undefined) known.waiting.push(exchange);
+    else flows.set(exchange.flow, { flow: exchange.flow, waiting: [exchange] });
+    this.#count++;
+    this.#table.note(this.order.row, exchange.priority, 1, exchange.queuedKib);
+    this.publish(nowMs);
   }
 
-  /** Who has to go when the room is full and somebody of `priority` comes: the last of the lowest below it, or null. */
-  lastBelow(priority: Priority): GatewayExchange | null {
-    for (let lower = Priority.low as number; lower < priority; lower++) {
-      const last = this.#waiting[lower]!.at(-1);
-      if (last !== undefined) return last;
+  leave(exchange: GatewayExchange, nowMs: number): void {
+    const flows = this.#flows[exchange.priority]!;
+    const flow = flows.get(exchange.flow);
+    const index = flow?.waiting.indexOf(exchange) ?? -1;
+    if (index < 0) return;
+    flow!.waiting.splice(index, 1);
+    if (flow!.waiting.length === 0) flows.delete(exchange.flow);
+    this.#count--;
+    this.#table.note(this.order.row, exchange.priority, -1, -exchange.queuedKib);
+    exchange.queuedKib = 0;
+    this.publish(nowMs);
+  }
+
+  /** A body without a length has grown while its exchange waits. */
+  weigh(exchange: GatewayExchange): void {
+    const kib = queuedKib(bodyBytes(exchange));
+    if (kib === exchange.queuedKib) return;
+    this.#table.note(this.order.row, exchange.priority, 0, kib - exchange.queuedKib);
+    exchange.queuedKib = kib;
+  }
+
+  /** Whose turn it is in this shard, but for those passed over in this `round`; null: nobody's. */
+  first(nowMs: number, round: number): GatewayExchange | null {
+    for (let priority = priorityCount - 1; priority >= 0; priority--) {
+      let best: GatewayExchange | null = null;
+      let bestRank = 0;
+      for (const { flow, waiting } of this.#flows[priority]!.values()) {
+        const exchange = waiting.find(({ passedRound }) => passedRound !== round);
+        if (exchange === undefined) continue;
+        const rank = this.order.rank(flow, nowMs);
+        if (best === null || rank < bestRank || (rank === bestRank && isOlder(exchange, best))) {
+          best = exchange;
+          bestRank = rank;
+        }
+      }
+      if (best !== null) return best;
     }
     return null;
   }
 
-  enter(exchange: GatewayExchange): void {
-    this.#waiting[exchange.priority]!.push(exchange);
-    this.#count++;
-  }
-
-  leave(exchange: GatewayExchange): void {
-    const waiting = this.#waiting[exchange.priority]!;
-    const index = waiting.indexOf(exchange);
-    if (index < 0) return;
-    waiting.splice(index, 1);
-    this.#count--;
-  }
-
-  /** Offers places in order until `tryServe` finds none. `tryServe` makes the exchange leave when it has one. */
-  offer(tryServe: (exchange: GatewayExchange) => boolean): void {
-    for (let priority = priorityCount - 1; priority >= 0; priority--) {
-      const waiting = this.#waiting[priority]!;
-      while (waiting.length > 0) if (!tryServe(waiting[0]!)) return;
+  /** Who of that priority would be served last: the last of the flow that has had most. Null: nobody of it waits here. */
+  lastOf(priority: number, nowMs: number): GatewayExchange | null {
+    let worst: GatewayExchange | null = null;
+    let worstRank = 0;
+    for (const { flow, waiting } of this.#flows[priority]!.values()) {
+      const exchange = waiting.at(-1)!;
+      const rank = this.order.rank(flow, nowMs);
+      if (worst === null || rank > worstRank || (rank === worstRank && isOlder(worst, exchange))) {
+        worst = exchange;
+        worstRank = rank;
+      }
     }
+    return worst;
+  }
+
+  /** Says again who is first: what flows have had changes in other shards too. */
+  publish(nowMs: number): void {
+    const exchange = this.first(nowMs, noRound);
+    if (exchange !== null) readTurn(exchange, this.#first);
+    this.#table.publish(this.order.row, exchange === null ? null : this.#first);
   }
 }
 
-/** Rooms with somebody in them: also of pools that a reload has taken away, until the last one waiting there is served. */
-export class WaitedFor {
-  readonly #rooms: WaitingRoom[] = [];
+/** Of `passedRound`: no exchange was passed over in it. */
+export const noRound = -1;
 
-  get isEmpty(): boolean {
-    return this.#rooms.length === 0;
-  }
+/** What the exchange's turn depends on. */
+export function readTurn(exchange: GatewayExchange, out: QueueFirst): void {
+  out.level = exchange.priority;
+  out.flow = exchange.flow;
+  out.ticket = exchange.queueTicket;
+}
 
-  add(room: WaitingRoom): void {
-    if (!this.#rooms.includes(room)) this.#rooms.push(room);
-  }
+/** Of the body, as far as it is known: what was announced, or what has come. */
+export function bodyBytes({ head, body }: GatewayExchange): number {
+  return Math.max(0, head.contentLength, body.receivedBytes);
+}
 
-  offer(tryServe: (exchange: GatewayExchange) => boolean): void {
-    for (let index = this.#rooms.length - 1; index >= 0; index--) {
-      const room = this.#rooms[index]!;
-      room.offer(tryServe);
-      if (room.count === 0) this.#rooms.splice(index, 1);
-    }
-  }
+function isOlder(one: GatewayExchange, other: GatewayExchange): boolean {
+  return ((one.queueTicket - other.queueTicket) | 0) < 0;
 }

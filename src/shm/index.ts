@@ -8,14 +8,16 @@
  * Read in this order: memory (what exists, how large), shared-counts and budget (the smallest example of totals and
  * shadows), fleet-table (what all threads know of each endpoint), fault, ejection, health-record and health-table (what
  * they think of it), admission (who is let in), slab-pool (body memory), histogram, series (metrics), heartbeats (who is
- * alive). prefix-horizon and prefix-index know which endpoint holds which prompts. shared-copy is how bytes get in and out.
+ * alive), queue-table, flow-cells and bells (who waits for a place, whose turn it is, how shards wake each other). prefix-horizon and prefix-index know which endpoint holds which prompts. shared-copy is how bytes get in and out.
  */
 export { Admission } from './admission.ts';
+export { Bells } from './bells.ts';
 export { SharedBudget } from './budget.ts';
 export type { EjectionRule } from './ejection.ts';
 export { Fault, faultNames } from './fault.ts';
 export { EndpointState, FleetTable } from './fleet-table.ts';
 export type { EndpointScrape } from './fleet-table.ts';
+export { FlowCells, flowCellCount } from './flow-cells.ts';
 export { firstModelRow, healthRowCount, otherRow, wholeRow } from './health-record.ts';
 export { HealthTable, Probe } from './health-table.ts';
 export type { Attempt, HealthView } from './health-table.ts';
@@ -28,6 +30,8 @@ export type { CounterSeries, HistogramSeries, SeriesSnapshot } from './series.ts
 export { createPrefixMemory, prefixEndpointCountMax, PrefixIndex } from './prefix-index.ts';
 export type { PrefixKeys, PrefixMemory } from './prefix-index.ts';
 export { PrefixSweeper } from './prefix-sweeper.ts';
+export { flowBits, isTicketBefore, queuedKib, queueLevelCount, queueRowCount, QueueTable } from './queue-table.ts';
+export type { QueueFirst } from './queue-table.ts';
 export type { SharedCounts } from './shared-counts.ts';
 export { copyShared } from './shared-copy.ts';
 export { largeSlabBytes, SlabPool, smallSlabBytes } from './slab-pool.ts';

@@ -1,10 +1,13 @@
 import { randomInt } from 'node:crypto';
 import { assert } from '../core/assert.ts';
 import { admissionMemoryBytes } from './admission.ts';
+import { bellMemoryBytes } from './bells.ts';
 import { budgetBytesMax, budgetMemoryBytes } from './budget.ts';
 import { fleetMemory } from './fleet-table.ts';
 import { healthMemory } from './health-record.ts';
+import { flowMemoryBytes } from './flow-cells.ts';
 import { heartbeatMemoryBytes } from './heartbeats.ts';
+import { queueMemoryBytes } from './queue-table.ts';
 import { seriesMemoryBytes } from './series.ts';
 
 /**
@@ -20,6 +23,9 @@ import { seriesMemoryBytes } from './series.ts';
  * | series | series.ts        | one region a shard, the last is control's        | the region's own thread    |
  * | admission | admission.ts  | 128 KiB a shard, + 128                           | the region's own thread    |
  * | heartbeats | heartbeats.ts | 64 a shard                                       | the shard                  |
+ * | queues | queue-table.ts   | 16 KiB, + 16 KiB a shard                         | the region's own shard     |
+ * | flows  | flow-cells.ts    | 4 MiB, touched where a queue is fair             | shards, control            |
+ * | bells  | bells.ts         | 128 a shard                                      | shards                     |
  */
 export interface SharedMemory {
   readonly shardCount: number;
@@ -33,6 +39,9 @@ export interface SharedMemory {
   /** Keys the hashes of what clients choose. Drawn at the start, the same in every thread. */
   readonly hashSeed: number;
   readonly heartbeats: SharedArrayBuffer;
+  readonly queues: SharedArrayBuffer;
+  readonly flows: SharedArrayBuffer;
+  readonly bells: SharedArrayBuffer;
 }
 
 export interface SharedMemorySizes {
@@ -63,5 +72,8 @@ export function createSharedMemory(sizes: SharedMemorySizes): SharedMemory {
     admission: new SharedArrayBuffer(admissionMemoryBytes(shardCount)),
     hashSeed: randomInt(2 ** 31),
     heartbeats: new SharedArrayBuffer(heartbeatMemoryBytes(shardCount)),
+    queues: new SharedArrayBuffer(queueMemoryBytes(shardCount)),
+    flows: new SharedArrayBuffer(flowMemoryBytes),
+    bells: new SharedArrayBuffer(bellMemoryBytes(shardCount)),
   };
 }

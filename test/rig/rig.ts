@@ -27,6 +27,8 @@ export interface RigOptions {
   /** Keys of the one listener beside its name and address, as YAML flow: `filter_chains: [edge]`. */
   readonly listener?: string;
   readonly upstreamCount?: number;
+  /** As in a gateway with so many accept threads, but all in this one, and each on a port of its own. */
+  readonly shardCount?: number;
 }
 
 /** One pool, everything goes to it, bodies untouched; no retry hides what an attempt met. */
@@ -53,7 +55,7 @@ afterEach(async () => {
 });
 
 /**
- * A real shard in this process between scripted peers. When the test is over the rig asserts by itself that nothing is
+ * Real shards, mostly one, in this process between scripted peers. When the test is over the rig asserts by itself that nothing is
  * held any more, and closes everything.
  */
 export async function rig(options: RigOptions = {}): Promise<Rig> {
@@ -71,7 +73,7 @@ export async function rig(options: RigOptions = {}): Promise<Rig> {
   // As control does, before the library is loaded.
   process.env['UWS_HTTP_MAX_HEADERS_SIZE'] = String(config.limits.headBytesMax * 2);
   const memory = createSharedMemory({
-    shardCount: 1,
+    shardCount: options.shardCount ?? 1,
     endpointCountMax: 64,
     bufferedBytesMax: config.limits.bufferedBytesMax,
   });
@@ -87,28 +89,43 @@ export async function rig(options: RigOptions = {}): Promise<Rig> {
   const prefixMemories = new PrefixMemories(pino({ level: 'silent' }), () => 0);
   const prefixes = prefixMemories.plan(config);
   prefixMemories.stop();
+  const queueRows = config.pools.map((_, index) => index);
   const log: string[] = [];
   const init = {
-    shardIndex: 0,
     memory,
     connectionsMax: config.limits.connectionsMax === 'auto' ? 65_536 : config.limits.connectionsMax,
-    snapshot: { version: 1, config, endpointSlots: slots, modelRows: modelRowsOf(config), prefixes, texts: {} },
+    snapshot: {
+      version: 1,
+      config,
+      endpointSlots: slots,
+      modelRows: modelRowsOf(config),
+      prefixes,
+      queueRows,
+      texts: {},
+    },
     logLevel: 'info',
     uwsPath: null,
   };
   const startMs = new Clock().nowMs - performance.now();
   const skip = { ms: 0 };
   const clock = new Clock(() => startMs + performance.now() + skip.ms);
-  const shard = await Shard.create(init, { onLog: (lines) => log.push(lines), clock, random: () => 0 });
-  const [port] = await shard.listen([0]);
-  const made = new Rig(shard, port!, upstreams, fleet, slots.flat(), log, memory, skip);
+  const shards: Shard[] = [];
+  const ports: number[] = [];
+  for (let shardIndex = 0; shardIndex < memory.shardCount; shardIndex++) {
+    const options = { onLog: (lines: string) => log.push(lines), clock, random: () => 0 };
+    const shard = await Shard.create({ ...init, shardIndex }, options);
+    shards.push(shard);
+    ports.push(...(await shard.listen([0])));
+  }
+  const made = new Rig(shards, ports, upstreams, fleet, slots.flat(), log, memory, skip);
   live.push(made);
   return made;
 }
 
 export class Rig {
-  readonly shard: Shard;
-  readonly port: number;
+  readonly shards: readonly Shard[];
+  readonly ports: readonly number[];
+  readonly memory: SharedMemory;
   readonly upstreams: readonly ScriptedUpstream[];
   readonly fleet: FleetTable;
   readonly slots: readonly number[];
@@ -121,8 +138,8 @@ export class Rig {
   readonly #clients: RawClient[] = [];
 
   constructor(
-    shard: Shard,
-    port: number,
+    shards: readonly Shard[],
+    ports: readonly number[],
     upstreams: readonly ScriptedUpstream[],
     fleet: FleetTable,
     slots: readonly number[],
@@ -130,8 +147,9 @@ export class Rig {
     memory: SharedMemory,
     skip: { ms: number },
   ) {
-    this.shard = shard;
-    this.port = port;
+    this.shards = shards;
+    this.ports = ports;
+    this.memory = memory;
     this.upstreams = upstreams;
     this.fleet = fleet;
     this.slots = slots;
@@ -140,6 +158,15 @@ export class Rig {
     this.admission = new Admission(memory, -1);
     this.#heartbeats = new Heartbeats(memory);
     this.#series = new SeriesReader(memory);
+  }
+
+  /** The one, or the first. */
+  get shard(): Shard {
+    return this.shards[0]!;
+  }
+
+  get port(): number {
+    return this.ports[0]!;
   }
 
   get upstream(): ScriptedUpstream {
@@ -152,15 +179,16 @@ export class Rig {
    */
   async pass(ms: number): Promise<void> {
     for (let left = ms; left > 0; left -= stepMs) {
-      const beat = this.#heartbeats.read(0);
+      const beats = this.shards.map((_, index) => this.#heartbeats.read(index));
       this.#skip.ms += Math.min(left, stepMs);
-      await until(() => this.#heartbeats.read(0) !== beat, 'the shard sweeps its deadlines');
+      const haveSwept = (): boolean => beats.every((beat, index) => this.#heartbeats.read(index) !== beat);
+      await until(haveSwept, 'the shards sweep their deadlines');
     }
     await delay(100); // What the last sweep began is over.
   }
 
-  async client(): Promise<RawClient> {
-    const client = await RawClient.connect(this.port);
+  async client(shardIndex = 0): Promise<RawClient> {
+    const client = await RawClient.connect(this.ports[shardIndex]!);
     this.#clients.push(client);
     return client;
   }
@@ -192,7 +220,7 @@ export class Rig {
 
   /** The phases of the open exchanges. */
   phases(): string[] {
-    return this.shard.exchanges().map((exchange) => exchange.phase);
+    return this.shards.flatMap((shard) => shard.exchanges()).map((exchange) => exchange.phase);
   }
 
   /** Waits until the one open exchange is in `phase`. */
@@ -205,18 +233,24 @@ export class Rig {
     );
   }
 
-  /** Everything the shard's books show as held, which is nothing when it is idle. */
+  /** Everything the shards' books show as held, which is nothing when they are idle. */
   held(): Record<string, number> {
-    const { parts, open } = this.shard.state;
     const held: Record<string, number> = {};
     const note = (name: string, count: number): void => {
       if (count !== 0) held[name] = count;
     };
-    leaseNames.forEach((name, kind) => note(`lease ${name}`, parts.leases.open(kind as never)));
-    note('slabs', parts.slabs.inUse);
-    note('budget', parts.budget.used());
-    note('open exchanges', open.length);
-    note('admitted requests', parts.admission.requests());
+    for (const { state } of this.shards) {
+      const { parts, open } = state;
+      leaseNames.forEach((name, kind) => note(`lease ${name}`, parts.leases.open(kind as never)));
+      note('slabs', parts.slabs.inUse);
+      note('budget', parts.budget.used());
+      note('open exchanges', open.length);
+      note('admitted requests', parts.admission.requests());
+    }
+    for (const row of this.shard.state.runtime.pools.map((pool) => pool.waitingRoom.order.row)) {
+      note(`waiting in row ${row}`, this.shard.state.parts.queues.requests(row));
+      note(`bytes in row ${row}`, this.shard.state.parts.queues.kib(row));
+    }
     for (const slot of this.slots) {
       note(`inflight of ${slot}`, this.fleet.inflight(slot));
       note(`tokens of ${slot}`, this.fleet.inflightTokens(slot));
@@ -240,7 +274,7 @@ export class Rig {
 
   close(): void {
     for (const client of this.#clients) client.destroy();
-    this.shard.close();
+    for (const shard of this.shards) shard.close();
     for (const upstream of this.upstreams) upstream.close();
     bugCounts.clear();
   }

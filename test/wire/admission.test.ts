@@ -273,11 +273,14 @@ test('admission: when requests of several priorities wait, the higher are served
   ).toEqual([2, 1, 1]);
   // The room is full: the last of the lowest makes place for a higher one, a lower one finds none.
   await enter('high2', 'high');
-  expect((await clients.get('low2')!.response()).status).toBe(503);
+  const evicted = await clients.get('low2')!.response();
+  expect([evicted.status, codeOf(evicted.text)]).toEqual([429, 'shed']);
+  expect(Number(fieldOf(evicted.head, 'retry-after'))).toBeGreaterThan(0);
   const late = await gateway.client();
   expect((await late.ask(requestText('GET', '/low3').replace('\r\n\r\n', '\r\nx-priority: low\r\n\r\n'))).status).toBe(
     503,
   );
+  expect(gateway.counts(metrics.shed.name)).toEqual({ 'queue_evicted low': 1, 'queue_full low': 1 });
   peer.send(answerText('ok'));
   for (const name of ['high1', 'high2', 'normal1', 'low1']) {
     expect((await peer.request()).head.startLine).toBe(`GET /${name} HTTP/1.1`);

@@ -123,6 +123,7 @@ pools: [{ name: other, engine: none, picker: round_robin, endpoints: [{ url: "${
     endpointSlots: [[slot]],
     modelRows: modelRowsOf(loaded.config),
     prefixes: [null],
+    queueRows: [1],
     texts: loaded.texts,
   });
 }

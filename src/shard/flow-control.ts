@@ -1,0 +1,254 @@
+import type { Accountant } from '../account/index.ts';
+import { Lease, noDeadline, Phase, Priority } from '../exchange/index.ts';
+import type { Bells, QueueFirst, QueueTable } from '../shm/index.ts';
+import type { Closer } from './closer.ts';
+import type { GatewayExchange } from './gateway-exchange.ts';
+import type { PoolRuntime } from './runtime.ts';
+import type { ShardState } from './shard-state.ts';
+import { Turns } from './turns.ts';
+import { bodyBytes, type WaitingRoom } from './waiting-room.ts';
+
+/** One that cannot use what is free, whatever that is, does not hold up more than so many looks at the others behind it. */
+const passesMax = 8;
+/** Requests given up at once for one of higher priority with a large body. */
+const evictionsMax = 32;
+
+/** Why a request leaves a queue, or does not get into it: label values of `penstock_shed_total`. */
+type QueueLoss = 'queue_full' | 'queue_evicted' | 'queue_time';
+
+/** 1: an attempt runs. 0: the pool is full. -1: it has no endpoint for this exchange. */
+export type TryServe = (exchange: GatewayExchange) => 1 | 0 | -1;
+
+/**
+ * Who may have a place at an endpoint, and who waits for one, over all shards. A place that is free goes to the first of all
+ * that wait, wherever: a shard that has a free place before it and whose own first is not the first of all rings the bell
+ * of the shard whose is. A newcomer takes no place that somebody waits for who goes before it.
+ *
+ *   newcomer ──▶ isSomebodyBefore ──no──▶ tried ──full──▶ enter ──▶ ... offer ... ──▶ tried ──▶ noteAttempt
+ *                       └──────yes──────────────────────────▲
+ */
+export class FlowControl {
+  readonly #state: ShardState;
+  readonly #closer: Closer;
+  readonly #tryServe: TryServe;
+  readonly #table: QueueTable;
+  readonly #bells: Bells;
+  readonly #turns: Turns;
+  /** With somebody in them: also of pools that a reload has taken away, until the last one waiting there is served. */
+  readonly #rooms: WaitingRoom[] = [];
+  /** Places of these have come free since the last look. */
+  readonly #freed: WaitingRoom[] = [];
+  readonly #newcomer: QueueFirst = { level: 0, flow: 0, ticket: 0 };
+  #isOfferScheduled = false;
+  #round = 0;
+
+  constructor(state: ShardState, closer: Closer, tryServe: TryServe) {
+    this.#state = state;
+    this.#closer = closer;
+    this.#tryServe = tryServe;
+    this.#table = state.parts.queues;
+    this.#bells = state.parts.bells;
+    this.#turns = new Turns(this.#table);
+    closer.onPlaceFree = (pool) => this.#onPlaceFree(pool);
+    this.#bells.listen(this.#table.shardIndex, () => this.offerAll());
+  }
+
+  stop(): void {
+    this.#bells.stop();
+  }
+
+  /** Whether a request that comes now has to wait though there may be a place: somebody waits whose turn is before its own. */
+  isSomebodyBefore(exchange: GatewayExchange): boolean {
+    const room = exchange.pool!.waitingRoom;
+    const { row } = room.order;
+    if (exchange.hasTurn || this.#table.requests(row) === 0) return false;
+    const newcomer = this.#newcomer;
+    newcomer.level = exchange.priority;
+    newcomer.flow = exchange.flow;
+    newcomer.ticket = this.#table.drawTicket(row);
+    const { nowMs } = this.#state.parts.clock;
+    return this.#turns.before(room, newcomer, nowMs, true) >= 0;
+  }
+
+  /** Whether there is any endpoint for it, if only one that is full. */
+  hasEndpoint(exchange: GatewayExchange): boolean {
+    const { view } = exchange.pool!;
+    view.screen(exchange, this.#state.parts.clock.nowMs);
+    return view.count + view.probationCount + view.fullCount > 0;
+  }
+
+  /** The exchange has a place: it was a turn of its flow. Another attempt for it in the same pool is not another turn. */
+  noteAttempt(exchange: GatewayExchange): void {
+    if (exchange.hasTurn) return;
+    exchange.hasTurn = true;
+    const { order } = exchange.pool!.waitingRoom;
+    exchange.chargedTokens = order.charge(exchange.flow, exchange.reservedTokens, this.#state.parts.clock.nowMs);
+  }
+
+  /** Waits for a place in its pool, or fails. */
+  enter(exchange: GatewayExchange): void {
+    const { leases, clock, accountant } = this.#state.parts;
+    const pool = exchange.pool!;
+    const room = pool.waitingRoom;
+    const { nowMs } = clock;
+    const deadlineMs = Math.min(nowMs + pool.config.queue.waitMs, ownDeadlineMs(exchange, pool));
+    if (deadlineMs <= nowMs || !this.#makeRoom(room, exchange)) {
+      this.#noteLoss(
+        exchange,
+        accountant,
+        pool.config.queue.waitMs > 0 && deadlineMs <= nowMs ? 'queue_time' : 'queue_full',
+      );
+      this.#closer.fail(exchange, 'saturated', 'Every upstream endpoint is at its limit.');
+      return;
+    }
+    exchange.phase = Phase.queued;
+    exchange.queuedSinceMs = nowMs;
+    exchange.queueDeadlineMs = deadlineMs;
+    exchange.responseDeadlineMs = noDeadline; // Of an earlier attempt.
+    room.enter(exchange, nowMs);
+    if (!this.#rooms.includes(room)) this.#rooms.push(room);
+    leases.take(exchange, Lease.queuePlace);
+    accountant.noteQueue(exchange, 1, 0);
+    this.#onPlaceFree(pool); // What it had to leave to somebody, that one may have no use for.
+  }
+
+  /** Its time in the queue is over. */
+  onLate(exchange: GatewayExchange): void {
+    this.#noteLoss(exchange, this.#state.parts.accountant, 'queue_time');
+    this.#closer.fail(exchange, 'saturated', 'No upstream endpoint had room in time.');
+  }
+
+  /** Looks again for all that wait here. The shard's timer and bell: places come free in other shards too. */
+  offerAll(): void {
+    const { nowMs } = this.#state.parts.clock;
+    for (let index = this.#rooms.length - 1; index >= 0; index--) {
+      const room = this.#rooms[index]!;
+      this.#giveUpAsked(room);
+      room.publish(nowMs);
+      this.#offer(room);
+      if (room.count === 0) this.#rooms.splice(index, 1);
+    }
+  }
+
+  #onPlaceFree(pool: PoolRuntime): void {
+    const room = pool.waitingRoom;
+    if (this.#freed.includes(room) || this.#table.requests(room.order.row) === 0) return;
+    this.#freed.push(room);
+    if (this.#isOfferScheduled) return;
+    this.#isOfferScheduled = true;
+    setImmediate(() => {
+      this.#isOfferScheduled = false;
+      this.#state.parts.clock.refresh();
+      for (const freed of this.#freed.splice(0)) this.#offer(freed);
+    });
+  }
+
+  /** Gives places to those whose turn it is, as long as there are any. */
+  #offer(room: WaitingRoom): void {
+    const { nowMs } = this.#state.parts.clock;
+    const round = ++this.#round;
+    for (let passes = 0; passes < passesMax;) {
+      const exchange = room.first(nowMs, round);
+      if (exchange === null) {
+        if (room.count === 0) this.#wake(this.#turns.first(room, nowMs));
+        return;
+      }
+      const { view } = exchange.pool!;
+      view.screen(exchange, nowMs);
+      const isFree = view.count + view.probationCount > 0;
+      if (!isFree && view.fullCount > 0) {
+        this.#turns.noteFull(room);
+        return;
+      }
+      if (isFree) {
+        const shard = this.#turns.beforeWaiting(room, exchange, nowMs);
+        if (shard >= 0) {
+          this.#wake(shard);
+          return;
+        }
+        const found = this.#tryServe(exchange);
+        if (found > 0) continue;
+        if (found === 0) return;
+      }
+      exchange.passedRound = round; // There is nothing for it; there may be for those behind it.
+      passes++;
+    }
+  }
+
+  #wake(shard: number): void {
+    if (shard >= 0) this.#bells.ring(shard);
+  }
+
+  /** Whether one more may wait, which may cost one of lower priority its place. */
+  #makeRoom(room: WaitingRoom, exchange: GatewayExchange): boolean {
+    const { row } = room.order;
+    const table = this.#table;
+    const waiting = table.requests(row);
+    if (room.countMax === 0) return false;
+    if (room.bytesMax > 0 && waiting > 0) {
+      const overKib = table.kib(row) + Math.ceil((bodyBytes(exchange) - room.bytesMax) / 1024);
+      if (overKib > 0 && !this.#makeBytes(room, exchange, overKib)) return false;
+    }
+    return table.requests(row) < room.countMax || this.#evictBelow(room, exchange.priority) >= 0;
+  }
+
+  #makeBytes(room: WaitingRoom, exchange: GatewayExchange, neededKib: number): boolean {
+    if (this.#table.kibBelow(room.order.row, exchange.priority) < neededKib) return false;
+    let leftKib = neededKib;
+    for (let count = 0; leftKib > 0; count++) {
+      const kib = count < evictionsMax ? this.#evictBelow(room, exchange.priority) : -1;
+      if (kib < 0) return false;
+      leftKib -= kib;
+    }
+    return true;
+  }
+
+  /**
+   * Gives up one of the lowest priority below `priority`, here or, where none of it waits here, in another shard, which does
+   * so in its next turn. Returns what its body is, in KiB, or -1: there is none.
+   */
+  #evictBelow(room: WaitingRoom, priority: number): number {
+    const { row } = room.order;
+    for (let level = 0; level < priority; level++) {
+      const own = room.lastOf(level, this.#state.parts.clock.nowMs);
+      if (own !== null) {
+        const kib = own.queuedKib;
+        this.#evict(own);
+        return kib;
+      }
+      const shard = this.#table.askEviction(row, level);
+      if (shard < 0) continue;
+      this.#bells.ring(shard);
+      return this.#table.kibEach(row, shard, level);
+    }
+    return -1;
+  }
+
+  #giveUpAsked(room: WaitingRoom): void {
+    for (let level = 0; level < Priority.high; level++) {
+      for (let left = this.#table.takeEvictions(room.order.row, level); left > 0; left--) {
+        const last = room.lastOf(level, this.#state.parts.clock.nowMs);
+        if (last === null) break;
+        this.#evict(last);
+      }
+    }
+  }
+
+  #evict(exchange: GatewayExchange): void {
+    const { accountant, random } = this.#state.parts;
+    this.#noteLoss(exchange, accountant, 'queue_evicted');
+    // Spread out, so that those given up together do not come back together.
+    exchange.retryAfterSeconds = 1 + Math.floor(random() * 3);
+    this.#closer.fail(exchange, 'shed', 'The queue is needed for requests of higher priority.', 'queue_evicted');
+  }
+
+  #noteLoss(exchange: GatewayExchange, accountant: Accountant, reason: QueueLoss): void {
+    accountant.noteShed(exchange, reason);
+  }
+}
+
+/** Until when the client has use for an answer, by its own word. */
+function ownDeadlineMs(exchange: GatewayExchange, pool: PoolRuntime): number {
+  const written = exchange.head.get(pool.config.queue.waitHeader);
+  return written !== null && /^\d{1,9}$/.test(written) ? exchange.startedMs + Number(written) : noDeadline;
+}
