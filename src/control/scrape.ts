@@ -117,6 +117,7 @@ class ScrapeLoop {
     const { slot, pool, endpoint } = this.#target;
     // The numbers are as of when the engine wrote them: not later than now, not earlier than the question.
     const askedAtMs = clock.refresh();
+    const inflight = fleet.inflight(slot);
     try {
       const { status, text } = await probe(this.#target, path, timeoutMs);
       if (this.#isStopped) return 0;
@@ -125,7 +126,7 @@ class ScrapeLoop {
       if (this.#last === null) {
         log.info({ pool: pool.name, endpoint: endpoint.url, engine: load.engine }, 'endpoint reports its load');
       }
-      fleet.publishScrape(slot, { ...load, scrapedAtMs: askedAtMs });
+      fleet.publishScrape(slot, { ...load, scrapedAtMs: askedAtMs }, inflight);
       this.#options.onLoad?.(this.#target, load);
       this.#intervalMs = isQuiet(load, this.#last) ? Math.min(intervalMaxMs, this.#intervalMs * 2) : intervalMinMs;
       this.#last = load;

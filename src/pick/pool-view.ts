@@ -1,5 +1,6 @@
 import { EndpointState, type FleetTable, Probe } from '../shm/index.ts';
 import { hashText } from './hash.ts';
+import { Saturation } from './saturation.ts';
 import type { TriedEndpoints } from './tried-endpoints.ts';
 
 /** One endpoint as the pickers see it. */
@@ -26,6 +27,10 @@ export interface PickRequest {
 export interface PickRule {
   /** Most exchanges in flight per endpoint over all shards; 0 = unlimited. */
   readonly inflightMax: number;
+  /** From how many requests waiting in its engine on an endpoint counts as full; 0 = however many. */
+  readonly waitingMax: number;
+  /** From which share of its KV cache in use; 0 = whatever it is. */
+  readonly kvUsageMax: number;
   /** How long the share of an endpoint that is new or back takes to grow to all; 0 = no time. */
   readonly slowStartMs: number;
 }
@@ -39,6 +44,7 @@ export class PoolView {
   readonly hashes: readonly number[];
   readonly fleet: FleetTable;
   readonly #rule: PickRule;
+  readonly #saturation: Saturation;
   /** Indexes that passed the screens; the first `count` are valid. */
   readonly candidates: Int32Array;
   count = 0;
@@ -57,6 +63,7 @@ export class PoolView {
     this.hashes = endpoints.map((endpoint) => hashText(endpoint.url));
     this.fleet = fleet;
     this.#rule = rule;
+    this.#saturation = new Saturation(fleet, rule);
     this.candidates = new Int32Array(endpoints.length);
     this.probations = new Int32Array(endpoints.length);
     this.shares = new Float64Array(endpoints.length).fill(1);
@@ -75,7 +82,8 @@ export class PoolView {
       if (weight <= 0 || fleet.state(slot) !== EndpointState.healthy) continue;
       if (fleet.health.isOut(slot, modelRow, nowMs)) continue;
       if (request.tried.has(index)) continue;
-      if (inflightMax > 0 && fleet.inflight(slot) >= inflightMax) this.fullCount++;
+      if ((inflightMax > 0 && fleet.inflight(slot) >= inflightMax) || this.#saturation.isReached(slot, nowMs))
+        this.fullCount++;
       else if (!fleet.health.isDistrusted(slot, modelRow)) {
         this.shares[index] = fleet.health.share(slot, modelRow, nowMs, slowStartMs);
         this.candidates[this.count++] = index;

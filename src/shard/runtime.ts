@@ -93,6 +93,8 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
     const pickable = pool.endpoints.map(({ url, weight }, index) => ({ url, weight, slot: slots[index]! }));
     const view = new PoolView(pickable, context.registry.fleet, {
       inflightMax: pool.inflightMax,
+      waitingMax: pool.queue.saturatedAt.waiting,
+      kvUsageMax: pool.queue.saturatedAt.kvUsage,
       slowStartMs: pool.slowStartMs,
     });
     const fallback = makePicker(pool.picker, pool.endpoints.length, context.picker);

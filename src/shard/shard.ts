@@ -19,7 +19,7 @@ import { WorkerPool } from '../worker/index.ts';
 import { BodyJobs } from './body-jobs.ts';
 import { Closer } from './closer.ts';
 import { Dispatcher } from './dispatcher.ts';
-import { FlowControl } from './flow-control.ts';
+import type { FlowControl } from './flow-control.ts';
 import { EndpointRegistry } from './endpoint-registry.ts';
 import { Gate } from './gate.ts';
 import { GatewayExchange } from './gateway-exchange.ts';

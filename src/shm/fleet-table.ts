@@ -21,7 +21,9 @@ import type { SharedCounts } from './shared-counts.ts';
  * | kvCacheUsage        | 80   | millionths                | control, under the sequence                |
  * | scrapedAtSeconds    | 84   | seconds of the Clock      | control, under the sequence                |
  * | scrapedAtMicros     | 88   | microseconds              | control, under the sequence                |
+ * | inflightAtScrape    | 92   | exchanges                 | control, under the sequence                |
  * | weight              | 96   | Float64, as configured    | control                                    |
+ * | capacity            | 104  | requests, 0 = unknown     | control                                    |
  *
  * After the records, one shadow row a shard, 16 bytes a slot: inflight (0), inflightTokens (4), connections (8),
  * pendingTokens (12). Writer:
@@ -44,7 +46,9 @@ const runningWord = 19;
 const kvCacheWord = 20;
 const scrapedSecondsWord = 21;
 const scrapedMicrosWord = 22;
+const inflightAtScrapeWord = 23;
 const weightDouble = 12;
+const capacityWord = 26;
 
 const rowShift = 2; // Words of a slot in a shadow row: 1 << 2.
 /** The words shards change, in the order of the shadow rows. */
@@ -116,7 +120,8 @@ export class FleetTable implements SharedCounts {
       if (this.state(slot) !== EndpointState.free) continue;
       const at = slot << recordShift;
       this.health.clear(slot);
-      this.#writeScrape(slot, { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 });
+      this.#writeScrape(slot, { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 }, 0);
+      Atomics.store(this.#words, at + capacityWord, 0);
       this.setWeight(slot, 1);
       Atomics.store(this.#words, at + stateWord, EndpointState.unhealthy);
       Atomics.sub(this.#words, at + connectionsWord, closed);
@@ -158,10 +163,17 @@ export class FleetTable implements SharedCounts {
     this.#doubles[(slot << (recordShift - 1)) + weightDouble] = weight;
   }
 
-  publishScrape(slot: number, scrape: Readonly<EndpointScrape>): void {
+  /** `inflight`: of the endpoint when it was asked; so many of ours the engine may have counted. */
+  publishScrape(slot: number, scrape: Readonly<EndpointScrape>, inflight: number = this.inflight(slot)): void {
     this.#assertControl();
     assert(this.state(slot) !== EndpointState.free, 'slot is claimed');
-    this.#writeScrape(slot, scrape);
+    this.#writeScrape(slot, scrape, inflight);
+    const at = (slot << recordShift) + capacityWord;
+    const { queueDepth, runningRequests } = scrape;
+    const capacity = Atomics.load(this.#words, at);
+    // With some waiting as many run as can. With nobody waiting one more might: prompts may have become shorter.
+    if (queueDepth > 0) Atomics.store(this.#words, at, runningRequests);
+    else if (capacity > 0 && runningRequests >= capacity) Atomics.store(this.#words, at, runningRequests + 1);
   }
 
   /**
@@ -239,6 +251,16 @@ export class FleetTable implements SharedCounts {
 
   connections(slot: number): number {
     return Math.max(0, Atomics.load(this.#words, (slot << recordShift) + connectionsWord));
+  }
+
+  /** What has come to the endpoint, less what has gone, since its last scrape: exchanges of all shards. */
+  inflightSinceScrape(slot: number): number {
+    return this.inflight(slot) - Atomics.load(this.#words, (slot << recordShift) + inflightAtScrapeWord);
+  }
+
+  /** How many requests the engine runs at once, as far as was seen: 0 before any had to wait there. */
+  capacity(slot: number): number {
+    return Atomics.load(this.#words, (slot << recordShift) + capacityWord);
   }
 
   /**
@@ -335,7 +357,7 @@ export class FleetTable implements SharedCounts {
     Atomics.sub(this.#words, (slot << recordShift) + word, 1);
   }
 
-  #writeScrape(slot: number, scrape: Readonly<EndpointScrape>): void {
+  #writeScrape(slot: number, scrape: Readonly<EndpointScrape>, inflight: number): void {
     const words = this.#words;
     const at = slot << recordShift;
     const sequence = Atomics.load(words, at + sequenceWord);
@@ -344,6 +366,7 @@ export class FleetTable implements SharedCounts {
     Atomics.store(words, at + queueWord, scrape.queueDepth);
     Atomics.store(words, at + runningWord, scrape.runningRequests);
     Atomics.store(words, at + kvCacheWord, Math.round(scrape.kvCacheUsageRatio * 1e6));
+    Atomics.store(words, at + inflightAtScrapeWord, inflight);
     Atomics.store(words, at + scrapedSecondsWord, seconds);
     Atomics.store(words, at + scrapedMicrosWord, Math.round((scrape.scrapedAtMs - seconds * 1000) * 1000));
     Atomics.store(words, at + sequenceWord, sequence + 2);

@@ -51,7 +51,10 @@ test('queue table: when one is to be given up, the shard with most of that level
   all[1]!.note(1, 0, 1, 4);
   all[2]!.note(1, 0, 2, 6);
   const asked = Array.from({ length: 4 }, () => all[0]!.askEviction(1, 0));
-  expect(asked.sort((one, other) => one - other), 'three others wait, itself left out').toEqual([-1, 1, 2, 2]);
+  expect(
+    asked.sort((one, other) => one - other),
+    'three others wait, itself left out',
+  ).toEqual([-1, 1, 2, 2]);
   expect(all[0]!.kibEach(1, 2, 0)).toBe(3);
   expect([all[2]!.takeEvictions(1, 0), all[2]!.takeEvictions(1, 0), all[1]!.takeEvictions(1, 0)]).toEqual([2, 0, 1]);
 });
