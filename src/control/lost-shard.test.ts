@@ -6,6 +6,7 @@ import {
   Fault,
   FleetTable,
   otherRow,
+  QueueTable,
   SeriesReader,
   SeriesWriter,
   SharedBudget,
@@ -28,6 +29,7 @@ test('lost shard: when a shard died, what it held is given back, and what others
     fleet.health.tryTakeProbes(slot, otherRow, 2000);
     fleet.tryTakeConnection(slot, 0);
     new SharedBudget(memory, shardIndex).tryTake(2048);
+    new QueueTable(memory, shardIndex).note(3, 1, 2, 5);
     writer.add(counterCell(writer, metrics.leasesTaken, ['endpoint']), 7);
     writer.add(counterCell(writer, metrics.leasesGiven, ['endpoint']), 6);
     writer.add(counterCell(writer, metrics.leasesTaken, ['slab']), 1);
@@ -40,6 +42,7 @@ test('lost shard: when a shard died, what it held is given back, and what others
   expect(control.health.isBeingProbed(slot, otherRow)).toBe(false);
   expect([control.inflight(slot), control.inflightTokens(slot), control.connections(slot)]).toEqual([1, 100, 1]);
   expect(new SharedBudget(memory, -1).used()).toBe(2048);
+  expect([new QueueTable(memory, -1).requests(3), new QueueTable(memory, -1).kib(3)]).toEqual([2, 5]);
   const series = new SeriesReader(memory).collect();
   expect(leaseTotals(series).outstanding).toEqual({ endpoint: 1, slab: 1 });
   const total = (metricId: number, label: string): number =>

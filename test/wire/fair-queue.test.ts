@@ -261,3 +261,66 @@ test('fair queue: when a client leaves the queue, its shard lets the first of an
   await until(() => queued(gateway) === 1, 'it has left');
   expect(await serve(gateway, peer, 1)).toEqual(['/second']);
 });
+
+/** mulberry32: a run that fails is repeated by its seed. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
+  };
+}
+
+for (const seed of [1, 2, 3]) {
+  for (const fairness of ['round_robin', 'least_attained_service']) {
+    test(`fair queue: when clients of two shards come and go at random (${fairness}, seed ${seed}), each is answered once, and nothing is held`, async () => {
+      const random = seeded(seed);
+      const gateway = await rig({
+        shardCount: 2,
+        yaml: `limits: { priority_header: x-priority }
+pools: [{ name: only, engine: none, picker: least_load, inflight_max: 2, retries: { attempts: 0 }, ejection: { consecutive_failures: 1000 },
+  queue: { requests_max: 12, bytes_max: 40KiB, wait_ms: 20s, fair_by: "header:x-tenant", fairness: ${fairness} }, endpoints: [{ url: "$UPSTREAM" }] }]`,
+      });
+      let inflightMost = 0;
+      gateway.upstream.onPeer = async (peer) => {
+        for (;;) {
+          await peer.request();
+          inflightMost = Math.max(inflightMost, gateway.fleet.inflight(gateway.slots[0]!));
+          for (let turns = Math.floor(random() * 6); turns > 0; turns--)
+            await new Promise((next) => setImmediate(next));
+          peer.send(answerText('ok'));
+        }
+      };
+      const outcomes: Record<string, number> = {};
+      const one = async (): Promise<void> => {
+        const client = await gateway.client(Math.floor(random() * 2));
+        const priority = ['low', 'normal', 'high'][Math.floor(random() * 3)];
+        const body = 'x'.repeat(Math.floor(random() * 8000));
+        client.send(
+          `POST /a HTTP/1.1\r\nhost: x\r\nx-tenant: ${Math.floor(random() * 4)}\r\nx-priority: ${priority}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+        );
+        if (random() < 0.2) {
+          for (let turns = Math.floor(random() * 20); turns > 0; turns--)
+            await new Promise((next) => setImmediate(next));
+          client.reset();
+          outcomes['gone'] = (outcomes['gone'] ?? 0) + 1;
+          return;
+        }
+        const { status } = await client.response();
+        outcomes[status] = (outcomes[status] ?? 0) + 1;
+        client.destroy();
+      };
+      const lanes = Array.from({ length: 24 }, async () => {
+        for (let round = 0; round < 12; round++) await one();
+      });
+      await Promise.all(lanes);
+      expect(Object.values(outcomes).reduce((sum, count) => sum + count, 0)).toBe(24 * 12);
+      expect(Object.keys(outcomes).filter((each) => !['200', '429', '503', 'gone'].includes(each))).toEqual([]);
+      expect(outcomes['200'], JSON.stringify(outcomes)).toBeGreaterThan(50);
+      expect(inflightMost).toBeLessThanOrEqual(2);
+      await gateway.assertIdle();
+    }, 30_000);
+  }
+}
