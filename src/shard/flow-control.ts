@@ -37,7 +37,7 @@ export class FlowControl {
   /** With somebody in them: also of pools that a reload has taken away, until the last one waiting there is served. */
   readonly #rooms: WaitingRoom[] = [];
   /** Places of these have come free since the last look. */
-  readonly #freed: WaitingRoom[] = [];
+  readonly #freed: PoolRuntime[] = [];
   readonly #newcomer: QueueFirst = { level: 0, flow: 0, ticket: 0 };
   #isOfferScheduled = false;
   #round = 0;
@@ -50,7 +50,10 @@ export class FlowControl {
     this.#bells = state.parts.bells;
     this.#turns = new Turns(this.#table);
     closer.onPlaceFree = (pool) => this.#onPlaceFree(pool);
-    this.#bells.listen(this.#table.shardIndex, () => this.offerAll());
+    this.#bells.listen(this.#table.shardIndex, () => {
+      state.parts.clock.refresh();
+      this.offerAll();
+    });
   }
 
   stop(): void {
@@ -131,52 +134,56 @@ export class FlowControl {
   }
 
   #onPlaceFree(pool: PoolRuntime): void {
-    const room = pool.waitingRoom;
-    if (this.#freed.includes(room) || this.#table.requests(room.order.row) === 0) return;
-    this.#freed.push(room);
+    if (this.#freed.includes(pool) || this.#table.requests(pool.waitingRoom.order.row) === 0) return;
+    this.#freed.push(pool);
     if (this.#isOfferScheduled) return;
     this.#isOfferScheduled = true;
     setImmediate(() => {
       this.#isOfferScheduled = false;
       this.#state.parts.clock.refresh();
-      for (const freed of this.#freed.splice(0)) this.#offer(freed);
+      for (const freed of this.#freed.splice(0)) {
+        const { waitingRoom } = freed;
+        if (this.#offer(waitingRoom)) this.#yield(freed, this.#turns.first(waitingRoom, this.#state.parts.clock.nowMs));
+      }
     });
   }
 
-  /** Gives places to those whose turn it is, as long as there are any. */
-  #offer(room: WaitingRoom): void {
+  /** Gives places to those whose turn it is, as long as there are any. True: nobody here has use for what is left. */
+  #offer(room: WaitingRoom): boolean {
     const { nowMs } = this.#state.parts.clock;
     const round = ++this.#round;
     for (let passes = 0; passes < passesMax;) {
       const exchange = room.first(nowMs, round);
-      if (exchange === null) {
-        if (room.count === 0) this.#wake(this.#turns.first(room, nowMs));
-        return;
-      }
-      const { view } = exchange.pool!;
+      if (exchange === null) return true;
+      const { view, endpoints } = exchange.pool!;
       view.screen(exchange, nowMs);
-      const isFree = view.count + view.probationCount > 0;
-      if (!isFree && view.fullCount > 0) {
+      const hasEndpoint = view.count + view.probationCount > 0;
+      const isFree = hasEndpoint && endpoints.some((endpoint) => endpoint.hasConnection);
+      if (!isFree && (hasEndpoint || view.fullCount > 0)) {
         this.#turns.noteFull(room);
-        return;
+        return false;
       }
       if (isFree) {
         const shard = this.#turns.beforeWaiting(room, exchange, nowMs);
         if (shard >= 0) {
-          this.#wake(shard);
-          return;
+          this.#yield(exchange.pool!, shard);
+          return false;
         }
         const found = this.#tryServe(exchange);
         if (found > 0) continue;
-        if (found === 0) return;
+        if (found === 0) return false;
       }
       exchange.passedRound = round; // There is nothing for it; there may be for those behind it.
       passes++;
     }
+    return false;
   }
 
-  #wake(shard: number): void {
-    if (shard >= 0) this.#bells.ring(shard);
+  /** The next place of the pool is another shard's, if anybody waits there. */
+  #yield(pool: PoolRuntime, shard: number): void {
+    if (shard < 0) return;
+    if (pool.config.connectionsMax > 0) for (const endpoint of pool.endpoints) endpoint.yieldIdle();
+    this.#bells.ring(shard);
   }
 
   /** Whether one more may wait, which may cost one of lower priority its place. */
@@ -224,10 +231,15 @@ export class FlowControl {
     return -1;
   }
 
+  /** What others asked for, as far as the queue is too full still: who was meant may have been served meanwhile. */
   #giveUpAsked(room: WaitingRoom): void {
+    const { row } = room.order;
     for (let level = 0; level < Priority.high; level++) {
-      for (let left = this.#table.takeEvictions(room.order.row, level); left > 0; left--) {
-        const last = room.lastOf(level, this.#state.parts.clock.nowMs);
+      for (let left = this.#table.takeEvictions(row, level); left > 0; left--) {
+        const isOver =
+          this.#table.requests(row) > room.countMax ||
+          (room.bytesMax > 0 && this.#table.kib(row) * 1024 > room.bytesMax);
+        const last = isOver ? room.lastOf(level, this.#state.parts.clock.nowMs) : null;
         if (last === null) break;
         this.#evict(last);
       }

@@ -73,6 +73,12 @@ export class UpstreamEndpoint {
     return !this.#isRetired && this.settings.keepaliveIdleMs > 0;
   }
 
+  /** Whether `acquire` would have one just now. */
+  get hasConnection(): boolean {
+    const { connectionsMax } = this.settings;
+    return connectionsMax === 0 || this.#idle.length > 0 || this.#fleet.connections(this.slot) < connectionsMax;
+  }
+
   /** Returns a connection for `user`, kept alive or new, which will be ready later; null when the endpoint is at `connectionsMax`. */
   acquire(user: UpstreamUser): UpstreamConnection | null {
     const idle = this.#idle.pop();
@@ -90,6 +96,13 @@ export class UpstreamEndpoint {
     const oldestMs = nowMs - this.settings.keepaliveIdleMs;
     // The oldest are at the front. `destroy` takes the connection out of the list.
     while (this.#idle.length > 0 && this.#idle[0]!.idleSinceMs <= oldestMs) this.#idle[0]!.destroy();
+  }
+
+  /** Another shard is to have the next place: an idle connection of this one must not be what it lacks. */
+  yieldIdle(): void {
+    const { connectionsMax } = this.settings;
+    if (connectionsMax === 0 || this.#fleet.connections(this.slot) < connectionsMax) return;
+    this.#idle[0]?.destroy();
   }
 
   /** The endpoint left the configuration: idle connections close now, busy ones when their exchange ends. */

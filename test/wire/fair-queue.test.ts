@@ -6,7 +6,7 @@ import { answerText, chatRequest, fieldOf, requestText, rig, type Rig, until } f
 
 const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
 
-function pool(queue: string, shardCount = 1, more = ''): Promise<Rig> {
+function pool(queue: string, shardCount = 1, limit = 'inflight_max: 1'): Promise<Rig> {
   return rig({
     shardCount,
     yaml: `limits: { priority_header: x-priority }
@@ -14,10 +14,9 @@ pools:
   - name: only
     engine: none
     picker: round_robin
-    inflight_max: 1
+    ${limit}
     retries: { attempts: 0 }
     queue: { ${queue} }
-    ${more}
     endpoints: [{ url: "$UPSTREAM" }]`,
   });
 }
@@ -139,12 +138,15 @@ test('fair queue: when requests wait in two shards, places go to the first of al
   expect(await serve(gateway, peer, 7)).toEqual(['/high', '/b0', '/a0', '/b1', '/a1', '/a2', '/low']);
 });
 
-test('fair queue: when requests wait in two shards and nobody is told apart, they are served as they came', async () => {
-  const gateway = await pool('wait_ms: 5s', 2);
-  const peer = await occupy(gateway, 1);
-  for (let index = 0; index < 8; index++) await enter(gateway, get(`/${index}`), index % 3 === 0 ? 1 : 0);
-  expect(await serve(gateway, peer, 8)).toEqual(['/0', '/1', '/2', '/3', '/4', '/5', '/6', '/7']);
-});
+// A connection that one shard keeps idle counts for all: another shard's turn must not end at it.
+for (const limit of ['inflight_max: 1', 'connections_max: 1']) {
+  test(`fair queue: when ${limit} is reached and requests wait in two shards, they are served as they came`, async () => {
+    const gateway = await pool('wait_ms: 5s', 2, limit);
+    const peer = await occupy(gateway, 1);
+    for (let index = 0; index < 8; index++) await enter(gateway, get(`/${index}`), index % 3 === 0 ? 1 : 0);
+    expect(await serve(gateway, peer, 8)).toEqual(['/0', '/1', '/2', '/3', '/4', '/5', '/6', '/7']);
+  });
+}
 
 // A request that comes as a place comes free would otherwise have it before those that wait.
 test('fair queue: when a request comes while others wait, it takes no place before them, in whatever shard', async () => {
@@ -194,6 +196,19 @@ test('fair queue: when the queue of all shards is full, one of the lowest priori
   await until(() => queued(gateway) === 3, 'as many wait as may');
   expect(gateway.counts(metrics.shed.name)).toEqual({ 'queue_evicted low': 1, 'queue_full low': 1 });
   expect(await serve(gateway, peer, 3)).toEqual(['/high0', '/high1', '/normal']);
+});
+
+test('fair queue: when one was to be given up and the queue is not too full any more, it stays', async () => {
+  const gateway = await pool('requests_max: 3', 2);
+  const peer = await occupy(gateway, 0);
+  await enter(gateway, get('/low', { 'x-priority': 'low' }), 1);
+  const { queues, bells } = gateway.shard.state.parts;
+  expect(queues.askEviction(0, 0)).toBe(1);
+  bells.ring(1);
+  await gateway.pass(100);
+  expect(queued(gateway)).toBe(1);
+  await enter(gateway, get('/low2', { 'x-priority': 'low' }), 1);
+  expect(await serve(gateway, peer, 2)).toEqual(['/low', '/low2']);
 });
 
 test('fair queue: when waiting bodies are as large as they may be, the next is refused, or costs lower ones their place', async () => {
