@@ -155,10 +155,10 @@ export class FlowControl {
     for (let passes = 0; passes < passesMax;) {
       const exchange = room.first(nowMs, round);
       if (exchange === null) return true;
-      const { view, endpoints } = exchange.pool!;
+      const { view } = exchange.pool!;
       view.screen(exchange, nowMs);
       const hasEndpoint = view.count + view.probationCount > 0;
-      const isFree = hasEndpoint && endpoints.some((endpoint) => endpoint.hasConnection);
+      const isFree = hasEndpoint && hasConnection(exchange.pool!);
       if (!isFree && (hasEndpoint || view.fullCount > 0)) {
         this.#turns.noteFull(room);
         return false;
@@ -257,6 +257,15 @@ export class FlowControl {
   #noteLoss(exchange: GatewayExchange, accountant: Accountant, reason: QueueLoss): void {
     accountant.noteShed(exchange, reason);
   }
+}
+
+/** Whether an endpoint that the screens left over has a connection to spare: one that this shard keeps, or one more. */
+function hasConnection({ config, view, endpoints }: PoolRuntime): boolean {
+  if (config.connectionsMax === 0) return true;
+  for (let turn = 0; turn < view.count; turn++) if (endpoints[view.candidates[turn]!]!.hasConnection) return true;
+  for (let turn = 0; turn < view.probationCount; turn++)
+    if (endpoints[view.probations[turn]!]!.hasConnection) return true;
+  return false;
 }
 
 /** Until when the client has use for an answer, by its own word. */
