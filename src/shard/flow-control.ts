@@ -48,7 +48,7 @@ export class FlowControl {
     this.#tryServe = tryServe;
     this.#table = state.parts.queues;
     this.#bells = state.parts.bells;
-    this.#turns = new Turns(this.#table);
+    this.#turns = new Turns(this.#table, state.parts.heartbeats);
     closer.onPlaceFree = (pool) => this.#onPlaceFree(pool);
     this.#bells.listen(this.#table.shardIndex, () => {
       state.parts.clock.refresh();

@@ -7,6 +7,7 @@ import {
   Admission,
   Bells,
   FleetTable,
+  Heartbeats,
   QueueTable,
   SharedBudget,
   type SharedMemory,
@@ -27,6 +28,7 @@ export interface SharedParts {
   readonly admission: Admission;
   readonly queues: QueueTable;
   readonly bells: Bells;
+  readonly heartbeats: Heartbeats;
   /** The same in all shards of the process, and known to nobody outside. */
   readonly hashSeed: number;
 }
@@ -38,6 +40,7 @@ export function sharedPartsOf(memory: SharedMemory, shardIndex: number): SharedP
     admission: new Admission(memory, shardIndex),
     queues: new QueueTable(memory, shardIndex),
     bells: new Bells(memory),
+    heartbeats: new Heartbeats(memory),
     hashSeed: memory.hashSeed,
   };
 }

@@ -14,7 +14,7 @@ import {
   loadUws,
 } from '../listener/index.ts';
 import { JoinBuffer } from '../relay/index.ts';
-import { FlowCells, Heartbeats, SeriesWriter, SlabPool } from '../shm/index.ts';
+import { FlowCells, SeriesWriter, SlabPool } from '../shm/index.ts';
 import { WorkerPool } from '../worker/index.ts';
 import { BodyJobs } from './body-jobs.ts';
 import { Closer } from './closer.ts';
@@ -74,7 +74,6 @@ export class Shard {
   readonly #sweeper: Sweeper;
   readonly #flow: FlowControl;
   readonly #logPipe: LogPipe;
-  readonly #heartbeats: Heartbeats;
   readonly #lag: number;
   readonly #series: SeriesWriter;
   readonly #shedder: Shedder;
@@ -169,7 +168,6 @@ export class Shard {
     this.#logPipe = made.logPipe;
     this.#series = series;
     this.uwsBuild = loaded.build;
-    this.#heartbeats = new Heartbeats(init.memory);
     const label = String(init.shardIndex);
     this.#lag = histogramCell(series, metrics.eventLoopLag, [label]);
     this.#slabsInUse = counterCell(series, metrics.slabsInUse, [label]);
@@ -322,7 +320,7 @@ export class Shard {
     const { clock, slabs } = this.state.parts;
     const nowMs = clock.refresh();
     const lateMs = Math.max(0, nowMs - this.#lastSweepMs - sweepPeriodMs);
-    this.#heartbeats.beat(this.#init.shardIndex);
+    this.state.parts.heartbeats.beat(this.#init.shardIndex);
     this.#series.record(this.#lag, Math.round(lateMs * 1000));
     this.#lastSweepMs = nowMs;
     if (lateMs >= gapMsMin) this.#onGap(lateMs);

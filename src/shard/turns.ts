@@ -1,35 +1,42 @@
-import { type QueueFirst, type QueueTable, queueRowCount } from '../shm/index.ts';
+import { type Heartbeats, type QueueFirst, queueFirsts, queueRowCount, type QueueTable } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import { readTurn, type WaitingRoom } from './waiting-room.ts';
 
 /**
- * How long a free place is left to another shard's first. A shard that has been woken takes 0.1 ms; one that does not take
- * the place in this time is busy, has died, or its first cannot use what is free.
+ * How long a free place is left to another shard's first. A shard that has been woken takes 0.1 ms. One whose timer has run
+ * twice since has looked, and its first cannot use what is free; one whose timer does not run is blocked, or waits for a
+ * processor.
  */
-const patienceMs = 100;
-/** Then it is passed over so long, as long as it is the same waiter. */
+const looksMax = 2;
+const patienceMs = 500;
+/** Then that waiter is passed over for so long; and a shard that is blocked, until its timer runs again. */
 const ignoredMs = 1000;
 
 /** What this shard remembers of the others in one queue. By shard. */
 interface Memory {
   readonly ignoredTickets: Int32Array;
   readonly ignoredUntilMs: Float64Array;
+  /** The beat at which it was seen to be blocked; -1 = it was not. */
+  readonly blockedAtBeats: Int32Array;
   /** Whom a free place is being left to, and since when; -1 = to nobody. */
   leftToShard: number;
   leftToTicket: number;
   leftSinceMs: number;
+  leftAtBeat: number;
 }
 
 /** Whose turn it is among the firsts of all shards. */
 export class Turns {
   readonly #table: QueueTable;
+  readonly #heartbeats: Heartbeats;
   readonly #memories: (Memory | undefined)[] = Array.from({ length: queueRowCount }, () => undefined);
-  readonly #seen: QueueFirst = { level: 0, flow: 0, ticket: 0 };
+  readonly #seen = queueFirsts();
   readonly #best: QueueFirst = { level: 0, flow: 0, ticket: 0 };
   readonly #own: QueueFirst = { level: 0, flow: 0, ticket: 0 };
 
-  constructor(table: QueueTable) {
+  constructor(table: QueueTable, heartbeats: Heartbeats) {
     this.#table = table;
+    this.#heartbeats = heartbeats;
   }
 
   /** The shard whose first goes before all others', this shard left out; -1: nobody waits there. */
@@ -57,10 +64,14 @@ export class Turns {
         memory.leftToShard = shard;
         memory.leftToTicket = ticket;
         memory.leftSinceMs = nowMs;
+        memory.leftAtBeat = this.#heartbeats.read(shard);
       }
-      if (nowMs - memory.leftSinceMs < patienceMs) return shard;
-      memory.ignoredTickets[shard] = ticket;
-      memory.ignoredUntilMs[shard] = nowMs + ignoredMs;
+      const hasLooked = ((this.#heartbeats.read(shard) - memory.leftAtBeat) | 0) >= looksMax;
+      if (!hasLooked && nowMs - memory.leftSinceMs < patienceMs) return shard;
+      if (hasLooked) {
+        memory.ignoredTickets[shard] = ticket;
+        memory.ignoredUntilMs[shard] = nowMs + ignoredMs;
+      } else memory.blockedAtBeats[shard] = this.#heartbeats.read(shard);
     }
     this.noteFull(room);
     return -1;
@@ -79,17 +90,19 @@ export class Turns {
     let best = -1;
     for (let shard = 0; shard < this.#table.shardCount; shard++) {
       if (shard === this.#table.shardIndex && !withOwn) continue;
-      const seen = this.#seen;
-      if (!this.#table.readFirst(order.row, shard, seen)) continue;
-      if (memory !== undefined && memory.ignoredTickets[shard] === seen.ticket && nowMs < memory.ignoredUntilMs[shard]!)
-        continue;
-      const isBetter =
-        best >= 0 ? order.isBefore(seen, this.#best, nowMs) : than === null || order.isBefore(seen, than, nowMs);
-      if (!isBetter) continue;
-      best = shard;
-      this.#best.level = seen.level;
-      this.#best.flow = seen.flow;
-      this.#best.ticket = seen.ticket;
+      const count = this.#table.readFirsts(order.row, shard, this.#seen);
+      if (count === 0 || memory?.blockedAtBeats[shard] === this.#heartbeats.read(shard)) continue;
+      const ignored = memory !== undefined && nowMs < memory.ignoredUntilMs[shard]!;
+      for (let index = 0; index < count; index++) {
+        const seen = this.#seen[index]!;
+        if (ignored && memory.ignoredTickets[shard] === seen.ticket) continue;
+        const rival = best >= 0 ? this.#best : than;
+        if (rival !== null && !order.isBefore(seen, rival, nowMs)) continue;
+        best = shard;
+        this.#best.level = seen.level;
+        this.#best.flow = seen.flow;
+        this.#best.ticket = seen.ticket;
+      }
     }
     return best;
   }
@@ -98,9 +111,11 @@ export class Turns {
     return (this.#memories[row] ??= {
       ignoredTickets: new Int32Array(this.#table.shardCount),
       ignoredUntilMs: new Float64Array(this.#table.shardCount),
+      blockedAtBeats: new Int32Array(this.#table.shardCount).fill(-1),
       leftToShard: -1,
       leftToTicket: 0,
       leftSinceMs: 0,
+      leftAtBeat: 0,
     });
   }
 }

@@ -1,5 +1,5 @@
 import { priorityCount } from '../exchange/index.ts';
-import { type QueueFirst, queuedKib, type QueueTable } from '../shm/index.ts';
+import { type QueueFirst, queuedKib, queueFirsts, queueFirstsMax, type QueueTable } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { QueueOrder } from './queue-order.ts';
 
@@ -22,7 +22,9 @@ export class WaitingRoom {
   readonly #table: QueueTable;
   /** By priority, then by flow. A flow is here as long as somebody of it waits. */
   readonly #flows: readonly Map<number, WaitingFlow>[] = Array.from({ length: priorityCount }, () => new Map());
-  readonly #first: QueueFirst = { level: 0, flow: 0, ticket: 0 };
+  /** Scratch of `publish`. */
+  readonly #firsts = queueFirsts();
+  readonly #ranks = new Float64Array(queueFirstsMax);
   #count = 0;
 
   constructor(order: QueueOrder, table: QueueTable) {
@@ -102,16 +104,31 @@ export class WaitingRoom {
     return worst;
   }
 
-  /** Says again who is first: what flows have had changes in other shards too. */
+  /**
+   * Says again who is first, of the flows of the highest priority that waits: those whose turns come next, in any order. What
+   * flows have had changes in other shards too, so this is said again and again.
+   */
   publish(nowMs: number): void {
-    const exchange = this.first(nowMs, noRound);
-    if (exchange !== null) readTurn(exchange, this.#first);
-    this.#table.publish(this.order.row, exchange === null ? null : this.#first);
+    let count = 0;
+    for (let priority = priorityCount - 1; priority >= 0 && count === 0; priority--) {
+      for (const { flow, waiting } of this.#flows[priority]!.values()) {
+        const rank = this.order.rank(flow, nowMs);
+        const place = count < queueFirstsMax ? count++ : this.#placeAbove(rank);
+        if (place < 0) continue;
+        readTurn(waiting[0]!, this.#firsts[place]!);
+        this.#ranks[place] = rank;
+      }
+    }
+    this.#table.publish(this.order.row, this.#firsts, count);
+  }
+
+  /** Of the places of `publish`, all taken, that of the flow whose turn comes last, if it comes after `rank`; else -1. */
+  #placeAbove(rank: number): number {
+    let last = 0;
+    for (let place = 1; place < queueFirstsMax; place++) if (this.#ranks[place]! > this.#ranks[last]!) last = place;
+    return this.#ranks[last]! > rank ? last : -1;
   }
 }
-
-/** Of `passedRound`: no exchange was passed over in it. */
-export const noRound = -1;
 
 /** What the exchange's turn depends on. */
 export function readTurn(exchange: GatewayExchange, out: QueueFirst): void {

@@ -30,7 +30,16 @@ export type { CounterSeries, HistogramSeries, SeriesSnapshot } from './series.ts
 export { createPrefixMemory, prefixEndpointCountMax, PrefixIndex } from './prefix-index.ts';
 export type { PrefixKeys, PrefixMemory } from './prefix-index.ts';
 export { PrefixSweeper } from './prefix-sweeper.ts';
-export { flowBits, isTicketBefore, queuedKib, queueLevelCount, queueRowCount, QueueTable } from './queue-table.ts';
+export {
+  flowBits,
+  isTicketBefore,
+  queuedKib,
+  queueFirsts,
+  queueFirstsMax,
+  queueLevelCount,
+  queueRowCount,
+  QueueTable,
+} from './queue-table.ts';
 export type { QueueFirst } from './queue-table.ts';
 export type { SharedCounts } from './shared-counts.ts';
 export { copyShared } from './shared-copy.ts';

@@ -23,7 +23,7 @@ import { seriesMemoryBytes } from './series.ts';
  * | series | series.ts        | one region a shard, the last is control's        | the region's own thread    |
  * | admission | admission.ts  | 128 KiB a shard, + 128                           | the region's own thread    |
  * | heartbeats | heartbeats.ts | 64 a shard                                       | the shard                  |
- * | queues | queue-table.ts   | 16 KiB, + 16 KiB a shard                         | the region's own shard     |
+ * | queues | queue-table.ts   | 32 KiB, + 32 KiB a shard                         | the region's own shard     |
  * | flows  | flow-cells.ts    | 4 MiB, touched where a queue is fair             | shards, control            |
  * | bells  | bells.ts         | 128 a shard                                      | shards                     |
  */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { createSharedMemory } from './memory.ts';
-import { isTicketBefore, queuedKib, QueueTable } from './queue-table.ts';
+import { isTicketBefore, queuedKib, queueFirsts, queueFirstsMax, QueueTable } from './queue-table.ts';
 
 function shards(count: number): { control: QueueTable; shards: QueueTable[] } {
   const memory = createSharedMemory({ shardCount: count, endpointCountMax: 1, bufferedBytesMax: 1024 });
@@ -9,8 +9,6 @@ function shards(count: number): { control: QueueTable; shards: QueueTable[] } {
     shards: Array.from({ length: count }, (_, index) => new QueueTable(memory, index)),
   };
 }
-
-const nobody = { level: 0, flow: 0, ticket: 0 };
 
 test('queue table: when several shards wait in two rows, each sees the totals of each row', () => {
   const { control, shards: all } = shards(3);
@@ -28,21 +26,23 @@ test('queue table: when several shards wait in two rows, each sees the totals of
 
 test('queue table: when a shard says who is first, the others read it whole, and nobody when nobody waits', () => {
   const { shards: all } = shards(2);
-  const out = { ...nobody };
-  expect(all[1]!.readFirst(5, 0, out)).toBe(false);
-  for (const first of [
+  const out = queueFirsts();
+  expect(all[1]!.readFirsts(5, 0, out)).toBe(0);
+  const firsts = [
     { level: 2, flow: 0xff_ffff, ticket: -7 },
     { level: 0, flow: 0, ticket: 0 },
     { level: 3, flow: 1, ticket: 2 ** 31 - 1 },
-  ]) {
-    all[0]!.publish(5, first);
-    expect(all[1]!.readFirst(5, 0, out)).toBe(true);
-    expect(out).toEqual(first);
-    expect(all[1]!.readFirst(5, 1, out), 'of its own').toBe(false);
-    expect(all[1]!.readFirst(6, 0, out), 'of another row').toBe(false);
+    ...Array.from({ length: queueFirstsMax - 3 }, (_, index) => ({ level: 1, flow: index + 5, ticket: index })),
+  ];
+  for (const count of [1, 3, queueFirstsMax, 2]) {
+    all[0]!.publish(5, firsts, count);
+    expect(all[1]!.readFirsts(5, 0, out)).toBe(count);
+    expect(out.slice(0, count)).toEqual(firsts.slice(0, count));
+    expect(all[1]!.readFirsts(5, 1, out), 'of its own').toBe(0);
+    expect(all[1]!.readFirsts(6, 0, out), 'of another row').toBe(0);
   }
-  all[0]!.publish(5, null);
-  expect(all[1]!.readFirst(5, 0, out)).toBe(false);
+  all[0]!.publish(5, firsts, 0);
+  expect(all[1]!.readFirsts(5, 0, out)).toBe(0);
 });
 
 test('queue table: when one is to be given up, the shard with most of that level is asked, and not for more than it has', () => {
@@ -63,14 +63,14 @@ test('queue table: when a shard died, nobody waits there and nobody is first the
   const { control, shards: all } = shards(2);
   for (const table of all) {
     table.note(3, 1, 2, 8);
-    table.publish(3, { level: 1, flow: 9, ticket: 4 });
+    table.publish(3, [{ level: 1, flow: 9, ticket: 4 }], 1);
   }
   all[1]!.askEviction(3, 1);
   control.reclaimShard(0);
   control.reclaimShard(0);
   expect([control.requests(3), control.kib(3), all[0]!.takeEvictions(3, 1)]).toEqual([2, 8, 0]);
-  expect(control.readFirst(3, 0, { ...nobody })).toBe(false);
-  expect(control.readFirst(3, 1, { ...nobody })).toBe(true);
+  expect(control.readFirsts(3, 0, queueFirsts())).toBe(0);
+  expect(control.readFirsts(3, 1, queueFirsts())).toBe(1);
   // Its replacement starts where there is nothing.
   all[0]!.note(3, 1, 1, 1);
   expect(control.requests(3)).toBe(3);

@@ -12,24 +12,23 @@ import type { SharedMemory } from './memory.ts';
  * | ----------------------- | ------------- | ----------------------------------- |
  * | requests by level (4)   | requests      | that shard (control: after it died) |
  * | bytes by level (4)      | KiB           | that shard (control: after it died) |
- * | sequence                | odd: changing | that shard                          |
- * | first                   | see `publish` | that shard, under the sequence      |
- * | ticket                  |               | that shard, under the sequence      |
  * | requests                | of all levels | that shard (control: after it died) |
+ * | sequence                | odd: changing | that shard                          |
+ * | firsts (8): who, ticket | see `publish` | that shard, under the sequence      |
  * | evictions by level (4)  | requests      | the others add, that shard takes    |
  *
  * A level is a priority, the lowest 0. A total is the sum over the shards, a few loads: two shards may let in the last one
- * both, so a bound may be passed by as many as there are shards less one. What a shard publishes is the waiter it would
- * serve first; another with a place to give compares that with its own.
+ * both, so a bound may be passed by as many as there are shards less one. What a shard publishes is whom it would serve
+ * first, of each of up to 8 flows: whose turn it is among them changes with every turn taken in another shard, which
+ * compares them with its own when it has a place to give.
  */
-const wordsEach = 32; // 128 bytes: no two writers of what is written often on one line.
+const wordsEach = 64; // 256 bytes: no two writers of what is written often on one line.
 const requestsWord = 0;
 const kibWord = 4;
-const sequenceWord = 8;
-const firstWord = 9;
-const ticketWord = 10;
-const allRequestsWord = 11;
-const evictionsWord = 16;
+const allRequestsWord = 8;
+const sequenceWord = 9;
+const firstsWord = 16;
+const evictionsWord = 48;
 const seqlockTriesMax = 64;
 
 export const queueLevelCount = 4;
@@ -37,6 +36,8 @@ export const queueLevelCount = 4;
 export const queueRowCount = 128;
 /** Flows are numbers below this. */
 export const flowBits = 24;
+/** Flows of which a shard says who is first. */
+export const queueFirstsMax = 8;
 
 export function queueMemoryBytes(shardCount: number): number {
   return queueRowCount * (shardCount + 1) * wordsEach * 4;
@@ -84,15 +85,19 @@ export class QueueTable {
     Atomics.store(this.#words, at + allRequestsWord, this.#words[at + allRequestsWord]! + deltaCount);
   }
 
-  /** Who is first of this shard; null: nobody waits here. */
-  publish(row: number, first: Readonly<QueueFirst> | null): void {
+  /** Who is first of this shard, of each of the first `count` flows; 0: nobody waits here. */
+  publish(row: number, firsts: readonly Readonly<QueueFirst>[], count: number): void {
     const words = this.#words;
     const at = this.#ownRegion(row);
     const sequence = Atomics.load(words, at + sequenceWord);
     Atomics.store(words, at + sequenceWord, sequence + 1);
-    // The level is put above the flow, and 1 is added: 0 is nobody.
-    Atomics.store(words, at + firstWord, first === null ? 0 : first.level * 2 ** flowBits + first.flow + 1);
-    Atomics.store(words, at + ticketWord, first === null ? 0 : first.ticket);
+    for (let index = 0; index < count; index++) {
+      const { level, flow, ticket } = firsts[index]!;
+      // The level is put above the flow, and 1 is added: 0 ends the list.
+      Atomics.store(words, at + firstsWord + 2 * index, level * 2 ** flowBits + flow + 1);
+      Atomics.store(words, at + firstsWord + 2 * index + 1, ticket);
+    }
+    if (count < queueFirstsMax) Atomics.store(words, at + firstsWord + 2 * count, 0);
     Atomics.store(words, at + sequenceWord, sequence + 2);
   }
 
@@ -122,23 +127,24 @@ export class QueueTable {
     return total;
   }
 
-  /** False when nobody waits in that shard, or it kept changing through every try; `out` is then untouched. */
-  readFirst(row: number, shardIndex: number, out: QueueFirst): boolean {
+  /** Fills the first places of `out`, of length `queueFirstsMax`; returns how many: 0 also when it kept changing. */
+  readFirsts(row: number, shardIndex: number, out: readonly QueueFirst[]): number {
     const words = this.#words;
     const at = this.#regionOf(row, shardIndex);
     for (let tries = 0; tries < seqlockTriesMax; tries++) {
       const sequence = Atomics.load(words, at + sequenceWord);
       if ((sequence & 1) !== 0) continue;
-      const first = Atomics.load(words, at + firstWord);
-      const ticket = Atomics.load(words, at + ticketWord);
-      if (Atomics.load(words, at + sequenceWord) !== sequence) continue;
-      if (first === 0) return false;
-      out.level = (first - 1) >>> flowBits;
-      out.flow = (first - 1) & ((1 << flowBits) - 1);
-      out.ticket = ticket;
-      return true;
+      let count = 0;
+      for (; count < queueFirstsMax; count++) {
+        const first = Atomics.load(words, at + firstsWord + 2 * count) - 1;
+        if (first < 0) break;
+        out[count]!.level = first >>> flowBits;
+        out[count]!.flow = first & ((1 << flowBits) - 1);
+        out[count]!.ticket = Atomics.load(words, at + firstsWord + 2 * count + 1);
+      }
+      if (Atomics.load(words, at + sequenceWord) === sequence) return count;
     }
-    return false;
+    return 0;
   }
 
   /**
@@ -197,6 +203,11 @@ export class QueueTable {
   #regionOf(row: number, shardIndex: number): number {
     return this.#headOf(row) + (shardIndex + 1) * wordsEach;
   }
+}
+
+/** A place for `readFirsts` to fill. */
+export function queueFirsts(): QueueFirst[] {
+  return Array.from({ length: queueFirstsMax }, () => ({ level: 0, flow: 0, ticket: 0 }));
 }
 
 export function queuedKib(bytes: number): number {
