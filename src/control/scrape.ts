@@ -10,7 +10,9 @@ import type { Probe, ProbeTarget } from './probe-client.ts';
  * Reads the load of every endpoint whose engine tells it, and publishes it for the picker. Failing to is never an error
  * of the endpoint: readers see how old the last numbers are.
  *
- * The interval follows the load: 250 ms while anything waits or the numbers move, growing to 2 s when nothing changes.
+ * The interval follows the load: 250 ms while anything waits or the numbers move, growing to 2 s when nothing changes; but
+ * not where the numbers decide whether an endpoint is full (`queue.saturated_at`), because what comes at once to an idle
+ * engine is all sent there until it is seen to wait.
  * All endpoints together are scraped at most 200 times a second, since parsing is control's own CPU time.
  */
 export interface ScraperOptions {
@@ -128,7 +130,9 @@ class ScrapeLoop {
       }
       fleet.publishScrape(slot, { ...load, scrapedAtMs: askedAtMs }, inflight);
       this.#options.onLoad?.(this.#target, load);
-      this.#intervalMs = isQuiet(load, this.#last) ? Math.min(intervalMaxMs, this.#intervalMs * 2) : intervalMinMs;
+      const { waiting, kvUsage } = pool.queue.saturatedAt;
+      const mayRest = waiting === 0 && kvUsage === 0 && isQuiet(load, this.#last);
+      this.#intervalMs = mayRest ? Math.min(intervalMaxMs, this.#intervalMs * 2) : intervalMinMs;
       this.#last = load;
       return Math.max(this.floorMs, this.#intervalMs);
     } catch (error) {
@@ -150,5 +154,5 @@ function isQuiet(load: EngineLoad, last: EngineLoad | null): boolean {
 }
 
 function settingsOf({ pool, endpoint }: ProbeTarget): string {
-  return JSON.stringify([pool.engine, pool.tls, pool.credential, pool.dialect, endpoint.url]);
+  return JSON.stringify([pool.engine, pool.tls, pool.credential, pool.dialect, pool.queue.saturatedAt, endpoint.url]);
 }

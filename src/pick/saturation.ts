@@ -13,7 +13,7 @@ const staleMs = 5000;
 
 /**
  * Whether an engine has as much as it should, by its last scrape and by what all shards have sent there, and have had back,
- * since: between two scrapes, 0.25 to 2 s, a queue in front of it would otherwise empty itself into it.
+ * since: between two scrapes, 0.25 s or more, a queue in front of it would otherwise empty itself into it.
  *
  *   waiting now   = running + waiting + since - capacity     capacity: as many as ran when some had to wait
  *   KV usage now  = usage * (running + waiting + since) / (running + waiting)     as if the new ones were like the others
