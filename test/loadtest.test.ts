@@ -40,6 +40,7 @@ test('loadtest: when no scenario is named, every one is listed in a line and the
     'slow-readers',
     'burst',
     'overload',
+    'engine-overload',
   ])
     expect(output).toMatch(new RegExp(`^  ${name} +\\S`, 'm'));
 });
