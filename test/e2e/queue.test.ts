@@ -135,50 +135,41 @@ async function serve(count: number): Promise<void> {
   }
 }
 
-// A shard that gets no processor for a tenth of a second loses its turn (docs/limits.md), which is not what is asked here.
-test(
-  'queue over shards: when requests wait in two threads, they are served in one order, and in turns of tenants',
-  { retry: 3 },
-  async () => {
-    const gateway = await start();
-    const count = 16;
-    const { answers, shards } = await fill(gateway, count, (index) => (index < 12 ? 'many' : 'few'));
-    expect(new Set(shards.values()).size, 'the kernel spreads connections').toBe(2);
-    await serve(count + 1);
-    const turns = [0, 12, 1, 13, 2, 14, 3, 15, 4, 5, 6, 7, 8, 9, 10, 11].map((index) => `/${index}`);
-    expect(served).toEqual(['/first', ...turns]);
-    for (const [path, answer] of answers) expect(await answer, path).toBe(200);
-    const { pools } = await gateway.admin<{ pools: { queued: number; queued_bytes: number }[] }>('/status');
-    expect([pools[0]!.queued, pools[0]!.queued_bytes]).toEqual([0, 0]);
-  },
-);
+test('queue over shards: when requests wait in two threads, they are served in one order, and in turns of tenants', async () => {
+  const gateway = await start();
+  const count = 16;
+  const { answers, shards } = await fill(gateway, count, (index) => (index < 12 ? 'many' : 'few'));
+  expect(new Set(shards.values()).size, 'the kernel spreads connections').toBe(2);
+  await serve(count + 1);
+  const turns = [0, 12, 1, 13, 2, 14, 3, 15, 4, 5, 6, 7, 8, 9, 10, 11].map((index) => `/${index}`);
+  expect(served).toEqual(['/first', ...turns]);
+  for (const [path, answer] of answers) expect(await answer, path).toBe(200);
+  const { pools } = await gateway.admin<{ pools: { queued: number; queued_bytes: number }[] }>('/status');
+  expect([pools[0]!.queued, pools[0]!.queued_bytes]).toEqual([0, 0]);
+});
 
-test(
-  'queue over shards: when the thread of the first of all dies, the others are served in order, without a long wait',
-  { retry: 3 },
-  async () => {
-    const gateway = await start();
-    const count = 20;
-    const { answers, shards } = await fill(gateway, count, () => 'one');
-    const dying = shards.get('/0')!;
-    const survivors = [...shards].filter(([, shard]) => shard !== dying).map(([path]) => path);
-    expect(survivors.length, 'the kernel spreads connections').toBeGreaterThan(0);
-    while ((await get(gateway, `/die/${dying}`)) !== 0);
-    const { length: before } = served;
-    if (open.length > 0) open[0]!.end('ok');
-    for (let index = 0; index < survivors.length; index++) {
-      await until(
-        () => served.length > before + index && open.length === 1,
-        'a survivor is served',
-        10_000,
-        () => served,
-      );
-      open[0]!.end('ok');
-      await until(() => served.length > before + index + 1 || open.length === 0, 'it is over');
-    }
-    const inOrder = survivors.map((path) => Number(path.slice(1))).sort((one, other) => one - other);
-    expect(served.slice(before)).toEqual(inOrder.map((index) => `/${index}`));
-    for (const path of survivors) expect(await answers.get(path)!, path).toBe(200);
-    expect(await get(gateway, '/die/7'), 'it goes on').toBe(204);
-  },
-);
+test('queue over shards: when the thread of the first of all dies, the others are served in order, without a long wait', async () => {
+  const gateway = await start();
+  const count = 20;
+  const { answers, shards } = await fill(gateway, count, () => 'one');
+  const dying = shards.get('/0')!;
+  const survivors = [...shards].filter(([, shard]) => shard !== dying).map(([path]) => path);
+  expect(survivors.length, 'the kernel spreads connections').toBeGreaterThan(0);
+  while ((await get(gateway, `/die/${dying}`)) !== 0);
+  const { length: before } = served;
+  if (open.length > 0) open[0]!.end('ok');
+  for (let index = 0; index < survivors.length; index++) {
+    await until(
+      () => served.length > before + index && open.length === 1,
+      'a survivor is served',
+      10_000,
+      () => served,
+    );
+    open[0]!.end('ok');
+    await until(() => served.length > before + index + 1 || open.length === 0, 'it is over');
+  }
+  const inOrder = survivors.map((path) => Number(path.slice(1))).sort((one, other) => one - other);
+  expect(served.slice(before)).toEqual(inOrder.map((index) => `/${index}`));
+  for (const path of survivors) expect(await answers.get(path)!, path).toBe(200);
+  expect(await get(gateway, '/die/7'), 'it goes on').toBe(204);
+});
