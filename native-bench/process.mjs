@@ -77,6 +77,11 @@ export class Process {
     return this.#output.trim().slice(-600);
   }
 
+  /** All that it wrote there so far. */
+  get stdout() {
+    return this.#stdout;
+  }
+
   /**
    * The first match in its stdout. Throws when it ends before, or takes too long.
    * @param {RegExp} pattern

@@ -1,5 +1,6 @@
 /**
  * `node native-bench/routing/run.mjs [experiment...] [--seeds N] [--first-seed N] [--quick]`: routing policies on a simulated fleet.
+ * With `--http [case...] [--rounds N]`: the program itself, before simulated engines, against what the simulation predicts.
  *
  * To read: `profiles` and `kv-blocks` and `engine` are a model server, `workloads/` what is sent, `view` and `routers` what a
  * gateway knows, `policies/` who is compared, `simulation` one run, `experiments/` what is asked.
@@ -12,12 +13,13 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { environmentOf } from '../../loadtest/environment.mjs';
 import { experiments } from './experiments/index.mjs';
+import { runHttp } from './http/command.mjs';
 import { chartsOf, isMet, markdownOf, verdictTable } from './report.mjs';
 
 /** @param {string} line */
 const print = (line) => process.stdout.write(`${line}\n`);
 
-/** @param {string[]} argv */
+/** @param {string[]} argv @returns {number | Promise<number>} exit code */
 function main(argv) {
   const { values, positionals } = parseArgs({
     args: argv,
@@ -28,18 +30,23 @@ function main(argv) {
       quick: { type: 'boolean', default: false },
       out: { type: 'string', default: fileURLToPath(new URL('results', import.meta.url)) },
       list: { type: 'boolean', default: false },
+      http: { type: 'boolean', default: false },
+      rounds: { type: 'string' },
     },
   });
+  const firstSeed = wholeFlag('first-seed', values['first-seed']);
+  if (values.http) {
+    const rounds = values.rounds === undefined ? null : wholeFlag('rounds', values.rounds);
+    const { quick: isQuick, list: isList, out: outFolder } = values;
+    return runHttp({ names: positionals, isQuick, isList, rounds, firstSeed, outFolder, argv, print });
+  }
   const unknown = positionals.find((name) => !experiments.some((each) => each.name === name));
   if (values.list || unknown !== undefined) {
     if (unknown !== undefined) print(`there is no experiment ${unknown}; there are:`);
     for (const { name, title } of experiments) print(`${name.padEnd(8)} ${title}`);
     return unknown === undefined ? 0 : 1;
   }
-  const seeds = Number(values.seeds);
-  if (!Number.isInteger(seeds) || seeds < 1) throw new Error('--seeds is a positive integer');
-  const firstSeed = Number(values['first-seed']);
-  if (!Number.isInteger(firstSeed) || firstSeed < 1) throw new Error('--first-seed is a positive integer');
+  const seeds = wholeFlag('seeds', values.seeds);
   const scope = { seeds: Array.from({ length: seeds }, (_, index) => firstSeed + index), isQuick: values.quick };
   const chosen = experiments.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
   // Before anything runs: it says which commit was run. Experiments not named are those of the last result.
@@ -69,6 +76,13 @@ function main(argv) {
   return 0;
 }
 
+/** @param {string} flag @param {string} text */
+function wholeFlag(flag, text) {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new Error(`--${flag} is a positive integer`);
+  return value;
+}
+
 /** Experiments of the result before. @param {string} folder @returns {import('./report.mjs').Result['experiments']} */
 function lastOf(folder) {
   const path = join(folder, 'latest.json');
@@ -81,7 +95,7 @@ function shortened(_, value) {
 }
 
 try {
-  process.exitCode = main(process.argv.slice(2));
+  process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   process.stderr.write(`routing: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;

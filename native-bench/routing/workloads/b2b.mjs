@@ -1,21 +1,47 @@
 /**
- * Business users of shared assistants: 150 groups with a system prompt of 6,000 tokens each, 5 users a group who ask one
- * question of 1,200 tokens again and again, answers of 1,000. From llm-d, "KV-cache wins" (2025-09-24) and the b2b-saas
- * profile of "sticky until saturated" (2026-08-17). All prompts together take 73 % of eight caches.
+ * Business users of shared assistants: groups with a system prompt each, and users who ask one question again and again.
+ * `b2b` has 150 groups of 5 with 6,000 tokens, questions of 1,200 and answers of 1,000. From llm-d, "KV-cache wins" (2025-09-24)
+ * and the b2b-saas profile of "sticky until saturated" (2026-08-17). All prompts together take 73 % of eight caches.
  */
 import { arrivals, Draw } from '../draw.mjs';
 import { profiles } from '../profiles.mjs';
 import { Names } from '../request.mjs';
 
 const blockTokens = 16;
-const groupCount = 150;
-const userCount = 5;
-const systemTokens = 6000;
-const questionTokens = 1200;
-const outputTokens = 1000;
 
-/** @param {{ seed: number, perSecond: number, seconds: number }} options @returns {import('./index.mjs').Workload} */
-export function b2b({ seed, perSecond, seconds }) {
+/**
+ * Tokens are multiples of a block.
+ * @typedef {object} AssistantShape
+ * @property {string} name
+ * @property {import('../profiles.mjs').Profile} profile
+ * @property {number} groupCount
+ * @property {number} userCount of each group
+ * @property {number} systemTokens
+ * @property {number} questionTokens
+ * @property {number} outputTokens
+ * @property {readonly number[]} boundaries tokens at which a message ends
+ */
+
+/** @type {AssistantShape} */
+const b2bShape = {
+  name: 'b2b',
+  profile: profiles['qwen3-32b'],
+  groupCount: 150,
+  userCount: 5,
+  systemTokens: 6000,
+  questionTokens: 1200,
+  outputTokens: 1000,
+  boundaries: [],
+};
+
+/** @typedef {{ seed: number, perSecond: number, seconds: number }} AssistantOptions */
+
+/** @param {AssistantOptions} options */
+export const b2b = (options) => assistants(b2bShape, options);
+
+/** @param {AssistantShape} shape @param {AssistantOptions} options @returns {import('./index.mjs').Workload} */
+export function assistants(shape, { seed, perSecond, seconds }) {
+  const { name, profile, groupCount, userCount, systemTokens, questionTokens, outputTokens, boundaries } = shape;
   const draw = new Draw(seed);
   const names = new Names();
   const promptTokens = systemTokens + questionTokens;
@@ -35,8 +61,8 @@ export function b2b({ seed, perSecond, seconds }) {
     chain: chains[draw.below(chains.length)],
     chainCount: promptTokens / blockTokens,
     ownName: names.take(Math.ceil(outputTokens / blockTokens) + 1),
-    boundaries: [],
+    boundaries,
     following: null,
   }));
-  return { name: `b2b ${perSecond}/s`, profile: profiles['qwen3-32b'], blockTokens, specs, nameCount: names.count };
+  return { name: `${name} ${perSecond}/s`, profile, blockTokens, specs, nameCount: names.count };
 }

@@ -8,8 +8,8 @@
  * @property {readonly import('../request.mjs').Spec[]} specs first turns, by arrival
  * @property {number} nameCount block names in use
  */
-export { b2b } from './b2b.mjs';
+export { assistants, b2b } from './b2b.mjs';
 export { mooncakeConversation, mooncakeSynthetic } from './mooncake.mjs';
 export { repeated, stampede, thirtyTimes } from './repeated.mjs';
-export { agent, chat } from './sessions.mjs';
+export { agent, chat, sessions } from './sessions.mjs';
 export { azure } from './unshared.mjs';

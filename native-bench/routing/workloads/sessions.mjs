@@ -68,7 +68,7 @@ export const chat = (options) => sessions(chatShape, options);
 export const agent = (options) => sessions(agentShape, options);
 
 /** @param {SessionShape} shape @param {SessionOptions} options @returns {import('./index.mjs').Workload} */
-function sessions(shape, { seed, perSecond, seconds }) {
+export function sessions(shape, { seed, perSecond, seconds }) {
   const draw = new Draw(seed);
   const names = new Names();
   const systemBlocks = shape.systemTokens / blockTokens;

@@ -1,0 +1,101 @@
+/**
+ * One case: its engines are started once, then each variant of the gateway gets the same requests in turn, A B C A B C ..., with
+ * a new gateway and empty caches each time.
+ */
+import { cpuUsage } from 'node:process';
+import { costOf, treeOf } from '../../process-cost.mjs';
+import { endpointCount } from './cases.mjs';
+import { disturb } from './disturbance.mjs';
+import { Engines, Gateway } from './fleet.mjs';
+import { measuresOfRun } from './measures.mjs';
+import { predict } from './prediction.mjs';
+import { drive } from './traffic.mjs';
+
+/**
+ * @typedef {object} HttpRound
+ * @property {number} seed
+ * @property {import('./measures.mjs').HttpMeasures} measured
+ * @property {import('../measures.mjs').Measures[]} predicted by naming
+ * @property {import('./disturbance.mjs').Aftermath | null} aftermath
+ *
+ * @typedef {object} VariantResult
+ * @property {import('./cases.mjs').Variant} variant
+ * @property {HttpRound[]} rounds
+ *
+ * @typedef {{ name: string, title: string, seconds: number, variants: VariantResult[] }} HttpCaseResult
+ */
+
+/**
+ * @param {import('./cases.mjs').HttpCase} spec
+ * @param {number} firstSeed
+ * @param {(line: string) => void} print
+ * @returns {Promise<HttpCaseResult>}
+ */
+export async function runHttpCase(spec, firstSeed, print) {
+  const { name, title, seconds } = spec;
+  const variants = spec.variants.map((variant) => ({ variant, rounds: /** @type {HttpRound[]} */ ([]) }));
+  const engines = new Engines();
+  try {
+    await engines.start(endpointCount, spec.workload({ seed: firstSeed, seconds }).engine);
+    for (let round = 0; round < spec.rounds; round++) {
+      const seed = firstSeed + round;
+      for (const { variant, rounds } of variants) {
+        const workload = spec.workload({ seed, seconds });
+        await engines.reset();
+        const { measured, aftermath } = await runOnce(spec, variant, workload, engines, seed);
+        const predicted = predict(workload, variant.picker, endpointCount, seed, {
+          routers: { count: variant.shards, sharing: 'shared', lagMs: 0 },
+        });
+        rounds.push({ seed, measured, predicted, aftermath });
+        print(`  ${name}, round ${round + 1}, ${variant.name}: ${summaryOf(measured)}`);
+      }
+    }
+  } finally {
+    await engines.stop();
+  }
+  return { name, title, seconds, variants };
+}
+
+/**
+ * @param {import('./cases.mjs').HttpCase} spec
+ * @param {import('./cases.mjs').Variant} variant
+ * @param {import('./workloads.mjs').HttpWorkload} workload
+ * @param {Engines} engines
+ * @param {number} seed
+ */
+async function runOnce(spec, { picker, shards }, workload, engines, seed) {
+  const gateway = await Gateway.start({ picker, shards, engineUrls: engines.urls });
+  try {
+    const pids = treeOf(gateway.pid);
+    const before = { gateway: costOf(pids).cpuS, engines: costOf(engines.pids).cpuS, client: cpuUsage() };
+    const startMs = performance.now();
+    const exchangesPromise = drive({ port: gateway.port, workload, seed });
+    const disturbed =
+      spec.disturbance === null
+        ? null
+        : disturb(spec.disturbance, { gateway, engines, atMs: (spec.seconds * 1000) / 2 });
+    const exchanges = await exchangesPromise;
+    const client = cpuUsage(before.client);
+    // Who is killed takes its CPU time along.
+    const known = spec.disturbance === null ? 1 : Number.NaN;
+    const cpu = {
+      gatewayS: known * (costOf(pids).cpuS - before.gateway),
+      enginesS: known * (costOf(engines.pids).cpuS - before.engines),
+      clientS: (client.user + client.system) / 1e6,
+      wallS: (performance.now() - startMs) / 1000,
+    };
+    const metrics = await gateway.metrics();
+    const incident = disturbed === null ? null : await disturbed;
+    await gateway.stop();
+    const measured = measuresOfRun({ exchanges, lines: gateway.accessLines(), metrics, cpu });
+    return { measured, aftermath: incident === null ? null : incident(exchanges) };
+  } finally {
+    await gateway.stop();
+  }
+}
+
+/** @param {import('./measures.mjs').HttpMeasures} measured */
+function summaryOf({ hit, ttftP50, ttftP90, failures, requests }) {
+  const ms = (/** @type {number} */ seconds) => `${Math.round(seconds * 1000)} ms`;
+  return `hit ${(hit * 100).toFixed(1)} %, TTFT p50 ${ms(ttftP50)}, p90 ${ms(ttftP90)}, ${requests} counted, ${failures} failed`;
+}

@@ -1,0 +1,88 @@
+/**
+ * What is run. A case is one workload and several variants of the gateway, which take turns over the same requests; seeds
+ * differ from round to round.
+ */
+import { conversations, shared } from './workloads.mjs';
+
+/**
+ * @typedef {object} Variant
+ * @property {string} name
+ * @property {import('./prediction.mjs').Picker} picker
+ * @property {number} shards
+ *
+ * @typedef {object} Disturbance what is killed in the middle of the run, with SIGKILL
+ * @property {'engine' | 'gateway'} who
+ *
+ * @typedef {object} HttpCase
+ * @property {string} name
+ * @property {string} title
+ * @property {import('./workloads.mjs').HttpWorkloadOf} workload
+ * @property {readonly Variant[]} variants
+ * @property {number} seconds of arrivals in a run
+ * @property {number} rounds
+ * @property {Disturbance | null} disturbance
+ */
+
+export const endpointCount = 4;
+
+/** @param {import('./prediction.mjs').Picker} picker @param {number} [shards] @returns {Variant} */
+function variant(picker, shards = 1) {
+  return { name: shards === 1 ? picker : `${picker}, ${shards} shards`, picker, shards };
+}
+
+const [kv, roundRobin] = [variant('kv_aware'), variant('round_robin')];
+
+/** @type {readonly HttpCase[]} */
+export const httpCases = [
+  {
+    name: 'shared',
+    title: '24 assistants of 4 users, prompts of 5,120 tokens, 14 requests a second',
+    workload: shared,
+    variants: [
+      kv,
+      variant('kv_aware', 2),
+      variant('kv_aware', 4),
+      roundRobin,
+      variant('least_load'),
+      variant('random'),
+    ],
+    seconds: 15,
+    rounds: 3,
+    disturbance: null,
+  },
+  {
+    name: 'conversations',
+    title: 'conversations of 7 turns, prompts of up to 14,000 tokens, 2 new ones a second',
+    workload: conversations,
+    variants: [kv, roundRobin],
+    seconds: 12,
+    rounds: 3,
+    disturbance: null,
+  },
+  {
+    name: 'engine-killed',
+    title: 'as shared; in the middle one engine is killed, and comes back without its cache',
+    workload: shared,
+    variants: [kv],
+    seconds: 20,
+    rounds: 1,
+    disturbance: { who: 'engine' },
+  },
+  {
+    name: 'gateway-killed',
+    title: 'as shared; in the middle the gateway process is killed, and its supervisor starts another',
+    workload: shared,
+    variants: [variant('kv_aware', 2)],
+    seconds: 20,
+    rounds: 1,
+    disturbance: { who: 'gateway' },
+  },
+];
+
+/** Shows that it works, proves nothing. @type {readonly HttpCase[]} */
+export const quickCases = httpCases.map((one) => ({
+  ...one,
+  variants: one.variants.filter(({ name }) => ['kv_aware', 'kv_aware, 2 shards', 'round_robin'].includes(name)),
+  seconds: 2,
+  rounds: 1,
+}));
