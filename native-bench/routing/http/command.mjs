@@ -13,7 +13,7 @@ import { httpCases, quickCases } from './cases.mjs';
 import { chartsOf, markdownOf, verdictTable } from './report.mjs';
 
 /**
- * Exit code 0: everything ran and no request failed without a cause. Cases named replace those of the last result.
+ * Exit code 0: everything ran and no request failed without a cause. Cases that were not run stay as they are in the last result.
  * @param {{ names: readonly string[], isQuick: boolean, isList: boolean, rounds: number | null, firstSeed: number, outFolder: string,
  *   argv: readonly string[], print: (line: string) => void }} options
  */
@@ -27,7 +27,7 @@ export async function runHttp({ names, isQuick, isList, rounds, firstSeed, outFo
   }
   // Before anything runs: it says which commit was run.
   const environment = environmentOf([...argv], 'npm run routing-bench --');
-  const chosen = cases.filter(({ name }) => names.length === 0 || names.includes(name));
+  const chosen = cases.filter(({ name, isDefault }) => (names.length === 0 ? isDefault : names.includes(name)));
   const found = [];
   const stop = () => void stopAll().finally(() => process.exit(1));
   process.once('SIGINT', stop).once('SIGTERM', stop);
@@ -40,7 +40,7 @@ export async function runHttp({ names, isQuick, isList, rounds, firstSeed, outFo
     process.off('SIGINT', stop).off('SIGTERM', stop);
     await stopAll();
   }
-  const kept = names.length === 0 ? [] : lastOf(outFolder);
+  const kept = isQuick ? [] : lastOf(outFolder);
   const result = {
     environment,
     isQuick,
@@ -61,10 +61,12 @@ function failed({ variants }) {
   );
 }
 
-/** Cases of the result before. @param {string} folder @returns {import('./bench.mjs').HttpCaseResult[]} */
+/** Cases of the result before, unless that one was quick. @param {string} folder @returns {import('./bench.mjs').HttpCaseResult[]} */
 function lastOf(folder) {
   const path = join(folder, 'http.json');
-  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).cases : [];
+  if (!existsSync(path)) return [];
+  const { isQuick, cases } = JSON.parse(readFileSync(path, 'utf8'));
+  return isQuick ? [] : cases;
 }
 
 /** Five digits are more than a clock can mean. @param {string} _ @param {unknown} value */

@@ -16,8 +16,8 @@ function assistantShape(engine) {
   return {
     name: 'assistants',
     profile: profileOf(engine),
-    groupCount: 24,
-    userCount: 4,
+    groupCount: 20,
+    userCount: 3,
     systemTokens,
     questionTokens,
     outputTokens: 32,
@@ -25,16 +25,20 @@ function assistantShape(engine) {
   };
 }
 
-/** b2b at a seventh: 24 assistants of 4 users, prompts of 20 KB. All of them take 73 % of four caches. @type {HttpWorkloadOf} */
+/** b2b in small: 20 assistants of 3 users, prompts of 20 KB. All of them take 73 % of four caches. @type {HttpWorkloadOf} */
 export function shared({ seed, seconds }) {
-  const engine = slowEngine(67_200);
+  const engine = slowEngine(49_120);
   const shape = assistantShape(engine);
   return { ...assistants(shape, { seed, seconds, perSecond: 14 }), systemTokens: shape.systemTokens, engine };
 }
 
-/** Agents whose contexts grow from 10 KB to 60 KB: the later turns send back what was answered. @type {HttpWorkloadOf} */
+/**
+ * Conversations of seven turns in the mean, whose prompts grow from 12 KB to 50 KB: a later turn sends back what was answered, and
+ * comes soon, so that a run ends soon after its last arrival.
+ * @type {HttpWorkloadOf}
+ */
 export function conversations({ seed, seconds }) {
-  const engine = slowEngine(67_200);
+  const engine = slowEngine(80_000);
   const systemTokens = 1024;
   /** @type {import('../workloads/sessions.mjs').SessionShape} */
   const shape = {
@@ -44,10 +48,10 @@ export function conversations({ seed, seconds }) {
     systemTokens,
     contextMax: 14_000,
     first: (draw) => draw.logNormalOf(3000, 1500, 1000, 9000),
-    turnCount: (draw) => draw.logNormalOf(7, 5, 1, 20),
+    turnCount: (draw) => draw.normalWithin(7, 2, 3, 10),
     next: (draw) => draw.normalWithin(450, 250, 32, 1500),
-    output: (draw) => draw.normalWithin(40, 15, 8, 80),
-    pauseMs: (draw) => draw.exponential(1500),
+    output: (draw) => draw.normalWithin(24, 10, 8, 64),
+    pauseMs: (draw) => Math.min(1500, draw.exponential(500)),
   };
-  return { ...sessions(shape, { seed, seconds, perSecond: 2 }), systemTokens, engine };
+  return { ...sessions(shape, { seed, seconds, perSecond: 3 }), systemTokens, engine };
 }
