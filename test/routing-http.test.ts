@@ -99,6 +99,13 @@ function tokensOf(messages: readonly Message[]): Int32Array {
   return chatPrompt({ messages }).tokens;
 }
 
+/** Tokens from the start that two prompts have in common. */
+function equalTokens(one: Int32Array, other: Int32Array): number {
+  let count = 0;
+  while (count < one.length && one[count] === other[count]) count++;
+  return count;
+}
+
 /** What an engine answers: prose of so many tokens. */
 function answerOf(seed: number, tokenCount: number): string {
   const plan = prosePlan(seed, tokenCount, 'length');
@@ -131,10 +138,8 @@ test('routing http: when two Specs share blocks, their prompts share those token
       let shared = 0;
       while (shared < blockCount && blockName(spec, shared) === blockName(otherSpec, shared)) shared++;
       if (shared > 0 && shared < blockCount) sharingCount++;
-      let equal = 0;
-      while (equal < spec.promptTokens && prompts[index]![equal] === prompts[other]![equal]) equal++;
       // The template opens every prompt alike, which is less than a block.
-      expect(Math.floor(equal / blockTokens)).toBe(shared);
+      expect(Math.floor(equalTokens(prompts[index]!, prompts[other]!) / blockTokens)).toBe(shared);
     }
   }
   expect(sharingCount).toBeGreaterThan(10);
@@ -151,7 +156,7 @@ test('routing http: when a conversation goes on, a turn begins with all tokens o
       messages = text.nextMessages(messages, answer, spec, spec.following);
       const tokens = tokensOf(messages);
       expect(tokens).toHaveLength(spec.following.promptTokens);
-      expect(tokens.subarray(0, before.length)).toEqual(before);
+      expect(equalTokens(tokens, before)).toBe(before.length);
       turnCount++;
     }
   }

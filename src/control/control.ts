@@ -29,7 +29,7 @@ import { patienceDefault, ShardSet } from './shard-set.ts';
 import type { Patience } from './shard-set.ts';
 import { ShardError } from './shard-thread.ts';
 import { StallWatch } from './stall-watch.ts';
-import { ExitCode, StartError } from './supervision.ts';
+import { ExitCode, hashSecretVariable, hashSeedOf, StartError } from './supervision.ts';
 
 /**
  * The control thread's state: the configuration in force, the fleet, the shards; and the three things that happen to
@@ -125,6 +125,7 @@ export class Control {
       shardCount,
       endpointCountMax,
       bufferedBytesMax: bodyBudgetBytes(config.limits.bufferedBytesMax, log),
+      hashSeed: hashSeedOf(options.env[hashSecretVariable]),
     });
     this.connectionsMax = connectionsMaxOf(config, shardCount, log);
     this.#memoryWatch = new MemoryWatch(new Admission(this.memory, -1));

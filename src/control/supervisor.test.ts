@@ -6,6 +6,7 @@ import pino from 'pino';
 import { request } from 'undici';
 import { afterAll, expect, test } from 'vitest';
 import { until } from './fixtures/until.ts';
+import { hashSeedOf } from './supervision.ts';
 import { Supervisor } from './supervisor.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'penstock-supervisor-'));
@@ -74,6 +75,33 @@ test('supervisor: when the gateway crashes, it is restarted with growing waits, 
   expect(run.lines[0]).toMatchObject({ signal: 'SIGKILL', exit_code: null });
   expect(run.lines[1]).toMatchObject({ signal: null, exit_code: 134 });
   expect(run.readyCount(), 'only the first life is news').toBe(1);
+});
+
+// A prompt that nobody is known to hold goes where its hash says, so it has to say the same after a crash.
+test('supervisor: when the gateway crashes, its next life hashes prompts as before, and that of another supervisor differently', async () => {
+  const tell = `
+    const path = import.meta.filename + '.secret' + lives;
+    (await import('node:fs')).writeFileSync(path, process.env.PENSTOCK_HASH_SECRET ?? '');
+    ${ready}
+    if (lives === 0) process.kill(process.pid, 'SIGABRT');
+    else process.exit(0);`;
+  const secrets: string[] = [];
+  for (let supervisor = 0; supervisor < 2; supervisor++) {
+    expect(await supervise(tell).code).toBe(0);
+    for (const life of [0, 1]) {
+      secrets.push(readFileSync(join(folder, `child-${scriptCount}.mjs.secret${life}`), 'utf8'));
+    }
+  }
+  const [first, second, ofOther] = secrets.map(hashSeedOf);
+  expect(second).toBe(first);
+  expect(ofOther).not.toBe(first);
+  expect(secrets[0]).toMatch(/^[0-9a-f]{32}$/);
+});
+
+test('supervision: when no secret is given, one is drawn', () => {
+  expect(hashSeedOf(undefined)).not.toBe(hashSeedOf(''));
+  expect(hashSeedOf('a')).toBe(hashSeedOf('a'));
+  expect(hashSeedOf('a')).toBeLessThan(2 ** 31);
 });
 
 // FAULTS F15: back within 2 s.

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:os';
 import type { Logger } from 'pino';
 import { Backoff } from './backoff.ts';
 import type { BackoffRule } from './backoff.ts';
 import { deferred } from './deferred.ts';
-import { ExitCode, isGatewayMessage, logFd, logFdVariable } from './supervision.ts';
+import { ExitCode, hashSecretVariable, isGatewayMessage, logFd, logFdVariable } from './supervision.ts';
 
 /**
  * The parent process of `penstock run`: keeps one gateway process alive.
@@ -41,6 +42,7 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #backoff: Backoff;
   readonly #code = deferred<number>();
+  readonly #env: NodeJS.ProcessEnv;
   #child: ChildProcess | null = null;
   #restartTimer: NodeJS.Timeout | null = null;
   #readyAtMs: number | null = null;
@@ -54,6 +56,10 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.backoff);
+    const env = options.env ?? process.env;
+    const given = env[hashSecretVariable];
+    const secret = given === undefined || given === '' ? randomBytes(16).toString('hex') : given;
+    this.#env = { ...env, [logFdVariable]: String(logFd), [hashSecretVariable]: secret };
   }
 
   /** Process id of the running gateway, or null between two lives. */
@@ -108,7 +114,7 @@ export class Supervisor {
       // Its stdout is our stderr, and our stdout its log's alone: native code and the modules of filters print too, and
       // what they print is no log line.
       stdio: ['ignore', 2, 2, 'ipc', 1],
-      env: { ...(this.#options.env ?? process.env), [logFdVariable]: String(logFd) },
+      env: this.#env,
     });
     this.#child = child;
     child.on('message', (message) => this.#onMessage(message));

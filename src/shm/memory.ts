@@ -36,7 +36,7 @@ export interface SharedMemory {
   readonly budget: SharedArrayBuffer;
   readonly series: readonly SharedArrayBuffer[];
   readonly admission: SharedArrayBuffer;
-  /** Keys the hashes of what clients choose. Drawn at the start, the same in every thread. */
+  /** Keys the hashes of what clients choose. Secret, the same in every thread and in every life of the gateway. */
   readonly hashSeed: number;
   readonly heartbeats: SharedArrayBuffer;
   readonly queues: SharedArrayBuffer;
@@ -50,6 +50,8 @@ export interface SharedMemorySizes {
   readonly endpointCountMax: number;
   /** `limits.buffered_bytes_max`. */
   readonly bufferedBytesMax: number;
+  /** 31 bits; drawn where it is not given. */
+  readonly hashSeed?: number;
 }
 
 /** A shard's position in per-shard tables; -1 in its place means the control thread. */
@@ -70,7 +72,7 @@ export function createSharedMemory(sizes: SharedMemorySizes): SharedMemory {
     budget: new SharedArrayBuffer(budgetMemoryBytes(shardCount)),
     series: Array.from({ length: shardCount + 1 }, () => new SharedArrayBuffer(seriesMemoryBytes)),
     admission: new SharedArrayBuffer(admissionMemoryBytes(shardCount)),
-    hashSeed: randomInt(2 ** 31),
+    hashSeed: sizes.hashSeed ?? randomInt(2 ** 31),
     heartbeats: new SharedArrayBuffer(heartbeatMemoryBytes(shardCount)),
     queues: new SharedArrayBuffer(queueMemoryBytes(shardCount)),
     flows: new SharedArrayBuffer(flowMemoryBytes),
