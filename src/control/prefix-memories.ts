@@ -18,7 +18,7 @@ import type { EngineLoad } from './engine-metrics.ts';
 const slotCount = 1 << 20;
 /** Of a cache whose engine does not say. About what a 70B model leaves room for on eight 80 GB cards. */
 const cacheTokensDefault = 300_000;
-/** What a token takes in a body, before anything was learned. */
+/** What a token takes in a body, before shards have learned of it. */
 const bytesPerToken = 3.7;
 const sweepPeriodMs = 100;
 /** A round of all slots every three minutes; one sweep takes a tenth of a millisecond. */
@@ -63,8 +63,7 @@ export class PrefixMemories {
     const entry = this.#entries.get(pool);
     const ordinal = entry?.ordinals.get(url);
     if (entry === undefined || ordinal === undefined) return;
-    if (cacheTokens > 0)
-      entry.index.horizon.setCapacity(ordinal, Math.min(0x3fff_ffff, Math.round(cacheTokens * bytesPerToken)));
+    if (cacheTokens > 0) entry.index.horizon.setTokens(ordinal, cacheTokens, bytesPerToken);
     if (startedAtSeconds === 0) return;
     const before = entry.startedAt.get(url);
     entry.startedAt.set(url, startedAtSeconds);
@@ -104,6 +103,7 @@ export class PrefixMemories {
       taken.add(next);
       ordinals.set(url, next);
       index.horizon.forget(next);
+      index.horizon.setTokens(next, cacheTokensDefault, bytesPerToken);
     }
   }
 }

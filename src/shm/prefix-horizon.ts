@@ -14,6 +14,7 @@
  * | 1 depth             | epochs from the horizon to now                                   |
  * | 2 capacity          | size                                                             |
  * | 3 ancient           | size of those within the horizon whose epoch has left the ring   |
+ * | 4 tokens            | what the cache holds in tokens; 0 = not known                    |
  * | 16 to 271 ring      | size of those last used in an epoch, by its lowest 8 bits        |
  */
 const strideWords = 272;
@@ -21,12 +22,18 @@ const epochWord = 0;
 const depthWord = 1;
 const capacityWord = 2;
 const ancientWord = 3;
+const tokensWord = 4;
 const ringWord = 16;
 const ringEpochs = 256;
 
 /** Epochs are 24 bits, so that an epoch and an endpoint's index fit a word. */
 export const epochMask = 0xff_ffff;
 const epochsPerCapacity = 64;
+/** Sums of sizes are Int32. */
+const capacityMax = 0x3fff_ffff;
+/** Bytes of a token of text; what is seen beyond them is of something else, such as images. */
+const tokenSizeMin = 1;
+const tokenSizeMax = 25;
 
 export function prefixHorizonBytes(endpointCount: number): number {
   return endpointCount * strideWords * 4;
@@ -49,6 +56,20 @@ export class PrefixHorizon {
 
   setCapacity(endpoint: number, capacity: number): void {
     Atomics.store(this.#words, endpoint * strideWords + capacityWord, capacity);
+  }
+
+  /** What the cache holds in tokens, of which each takes `tokenSize` until `fit` knows better. */
+  setTokens(endpoint: number, tokens: number, tokenSize: number): void {
+    const whole = Math.min(capacityMax, Math.round(tokens));
+    if (Atomics.exchange(this.#words, endpoint * strideWords + tokensWord, whole) !== whole)
+      this.fit(endpoint, tokenSize);
+  }
+
+  /** Text, and how it is written, decides how large a token is: `\u` escapes take six times what Latin letters take. */
+  fit(endpoint: number, tokenSize: number): void {
+    const tokens = Atomics.load(this.#words, endpoint * strideWords + tokensWord);
+    const size = Math.min(tokenSizeMax, Math.max(tokenSizeMin, tokenSize));
+    if (tokens > 0) this.setCapacity(endpoint, Math.min(capacityMax, Math.round(tokens * size)));
   }
 
   capacity(endpoint: number): number {

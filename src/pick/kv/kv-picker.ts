@@ -197,7 +197,10 @@ export class KvPicker implements Picker {
     this.#index.insert(prompt, ordinal);
     if (usage === null) return;
     ratio.learn(request.modelLabel, prompt.byteCount, usage.promptTokens);
-    horizon.useUnnamed(ordinal, Math.round(usage.completionTokens / ratio.of(request.modelLabel)));
+    const tokenBytes = 1 / ratio.of(request.modelLabel);
+    horizon.useUnnamed(ordinal, Math.round(usage.completionTokens * tokenBytes));
+    // Sizes in the index are bytes, and a cache holds tokens.
+    horizon.fit(ordinal, tokenBytes);
     this.#compare(request, usage.cachedTokens, ordinal);
   }
 
