@@ -74,7 +74,8 @@ async function runOnce(spec, { picker, shards }, workload, engines, seed) {
       spec.disturbance === null
         ? null
         : disturb(spec.disturbance, { gateway, engines, atMs: (spec.seconds * 1000) / 2 });
-    const exchanges = await exchangesPromise;
+    // Both, so that neither is left to fail alone; and there is a gateway again to be asked.
+    const [exchanges, incident] = await Promise.all([exchangesPromise, disturbed]);
     const client = cpuUsage(before.client);
     // Who is killed takes its CPU time along.
     const known = spec.disturbance === null ? 1 : Number.NaN;
@@ -85,7 +86,6 @@ async function runOnce(spec, { picker, shards }, workload, engines, seed) {
       wallS: (performance.now() - startMs) / 1000,
     };
     const metrics = await gateway.metrics();
-    const incident = disturbed === null ? null : await disturbed;
     await gateway.stop();
     const measured = measuresOfRun({ exchanges, lines: gateway.accessLines(), metrics, cpu });
     return { measured, aftermath: incident === null ? null : incident(exchanges) };

@@ -114,7 +114,7 @@ pools:
     picker: ${picker}
     health: { path: /health, interval_ms: 500 }
     endpoints: [${engineUrls.map((url) => `{ url: "${url}" }`).join(', ')}]
-filter_chains: [{ name: log, filters: [{ filter: access_log }] }]
+filter_chains: [{ name: log, filters: [{ filter: request_id }, { filter: access_log }] }]
 `,
     );
     const child = new Process('the gateway', process.execPath, [cli, 'run', '-c', path]);

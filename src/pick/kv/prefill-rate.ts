@@ -12,9 +12,11 @@ const tokensMin = 512;
 
 export class PrefillRate {
   readonly #rates = new Map<string, number>();
+  /** Mean of those known: an endpoint that nobody has met yet is as fast as the others, neither avoided nor sought. */
+  #mean = initialRate;
 
   of(url: string): number {
-    return this.#rates.get(url) ?? initialRate;
+    return this.#rates.get(url) ?? this.#mean;
   }
 
   /** `tokens`: what the endpoint had to compute before the first byte, that of requests before this one included. */
@@ -25,6 +27,9 @@ export class PrefillRate {
     // The first says what it is about; from there the steps up and down balance at the percentile.
     if (known === undefined) this.#rates.set(url, seen);
     else this.#rates.set(url, known * (seen > known ? 1 + step * percentile : 1 - step * (1 - percentile)));
+    let sum = 0;
+    for (const rate of this.#rates.values()) sum += rate;
+    this.#mean = sum / this.#rates.size;
   }
 
   keep(urls: ReadonlySet<string>): void {

@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest';
+import { PrefillRate } from './prefill-rate.ts';
+
+test('prefill rate: when an endpoint was not met yet, it is taken to be as fast as the others are in the mean', () => {
+  const rate = new PrefillRate();
+  expect(rate.of('a')).toBe(rate.of('b'));
+  rate.learn('a', 4000, 200);
+  expect([rate.of('a'), rate.of('b')]).toEqual([20_000, 20_000]);
+  rate.learn('b', 4000, 400);
+  expect([rate.of('a'), rate.of('b'), rate.of('c')]).toEqual([20_000, 10_000, 15_000]);
+});
+
+test('prefill rate: when first bytes take longer now and then, the rate stays near the fastest of them', () => {
+  const rate = new PrefillRate();
+  for (let count = 0; count < 2000; count++) rate.learn('a', 4000, count % 10 === 0 ? 200 : 800);
+  expect(rate.of('a')).toBeGreaterThan(15_000);
+  expect(rate.of('a')).toBeLessThan(25_000);
+});
+
+test('prefill rate: when a prompt is short, or its time is not known, nothing is learned', () => {
+  const rate = new PrefillRate();
+  const before = rate.of('a');
+  rate.learn('a', 100, 50);
+  rate.learn('a', 4000, 0);
+  expect(rate.of('a')).toBe(before);
+});
