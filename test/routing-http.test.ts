@@ -56,6 +56,7 @@ interface Aftermath {
   readonly failures: number;
   readonly unexplained: number;
   readonly hitBefore: number;
+  readonly hitAfter: number;
   readonly hitLowest: number;
   readonly backAfter: number;
 }
@@ -275,6 +276,7 @@ test('routing http: when an engine was killed, only what was with it may fail, a
   const found = aftermathOf(exchanges, 'e0', 5000, 5200);
   expect(found).toMatchObject({ failures: 1, unexplained: 0, hitBefore: 0.8 });
   expect(found.exposed).toBeGreaterThanOrEqual(1);
+  expect(found.hitAfter).toBeCloseTo(0.6, 6);
   expect(found.hitLowest).toBeCloseTo(0.4, 6);
   expect(found.backAfter).toBe(29);
   const other = exchanges.map((one, index) => (index === 90 ? { ...one, failure: 'reset' } : one));

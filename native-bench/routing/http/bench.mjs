@@ -73,7 +73,7 @@ async function runOnce(spec, { picker, shards }, workload, engines, seed) {
     const disturbed =
       spec.disturbance === null
         ? null
-        : disturb(spec.disturbance, { gateway, engines, atMs: (spec.seconds * 1000) / 2 });
+        : disturb(spec.disturbance, { gateway, engines, atMs: spec.seconds * 1000 * spec.disturbance.atShare });
     // Both, so that neither is left to fail alone; and there is a gateway again to be asked.
     const [exchanges, incident] = await Promise.all([exchangesPromise, disturbed]);
     const client = cpuUsage(before.client);

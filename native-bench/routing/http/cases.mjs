@@ -10,8 +10,9 @@ import { conversations, shared } from './workloads.mjs';
  * @property {import('./prediction.mjs').Picker} picker
  * @property {number} shards
  *
- * @typedef {object} Disturbance what is killed in the middle of the run, with SIGKILL
+ * @typedef {object} Disturbance what is killed, with SIGKILL
  * @property {'engine' | 'gateway'} who
+ * @property {number} atShare of the arrivals
  *
  * @typedef {object} HttpCase
  * @property {string} name
@@ -64,22 +65,22 @@ export const httpCases = [
   },
   {
     name: 'engine-killed',
-    title: 'as shared; in the middle one engine is killed, and comes back without its cache',
+    title: 'as shared; one engine is killed, and comes back without its cache',
     workload: shared,
     variants: [kv],
-    seconds: 14,
+    seconds: 18,
     rounds: 1,
-    disturbance: { who: 'engine' },
+    disturbance: { who: 'engine', atShare: 0.4 },
     isDefault: true,
   },
   {
     name: 'gateway-killed',
-    title: 'as shared; in the middle the gateway process is killed, and its supervisor starts another',
+    title: 'as shared; the gateway process is killed, and its supervisor starts another',
     workload: shared,
     variants: [variant('kv_aware', 2)],
-    seconds: 14,
+    seconds: 18,
     rounds: 1,
-    disturbance: { who: 'gateway' },
+    disturbance: { who: 'gateway', atShare: 0.4 },
     isDefault: true,
   },
 ];

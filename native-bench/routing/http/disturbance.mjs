@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Requests of one look at the hit rate: their mean stands for the moment. */
 const windowCount = 20;
+const afterCount = 40;
 /** Back is this share of the hit rate before. */
 const backRatio = 0.95;
 
@@ -12,6 +13,7 @@ const backRatio = 0.95;
  * @property {number} failures
  * @property {number} unexplained failures of requests that were not with it
  * @property {number} hitBefore of the quarter of the run before
+ * @property {number} hitAfter of the first 40 requests after
  * @property {number} hitLowest of any 20 requests in a row after
  * @property {number} backAfter after so many requests the last 20 hit 95 % of what was hit before, and 20 had hit least
  *   before that; -1 when they never did
@@ -69,6 +71,7 @@ export function aftermathOf(exchanges, engine, fromMs, untilMs) {
     failures: failed.length,
     unexplained: failed.filter((exchange) => !isExposed(exchange)).length,
     hitBefore: before,
+    hitAfter: hitOf(whole.slice(first, first + afterCount)),
     hitLowest: lowest,
     backAfter,
   };

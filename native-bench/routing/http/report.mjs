@@ -156,6 +156,7 @@ function aftermathTable(variants) {
               String(aftermath.failures),
               String(aftermath.unexplained),
               percent(aftermath.hitBefore),
+              percent(aftermath.hitAfter),
               percent(aftermath.hitLowest),
               aftermath.backAfter < 0 ? 'not' : String(aftermath.backAfter),
             ],
@@ -168,7 +169,8 @@ function aftermathTable(variants) {
     'failed',
     'failed elsewhere',
     'hit before',
-    'least in 20 requests',
+    'first 40 after',
+    'least in 20',
     'as before after',
   ];
   return table(head, rows);
