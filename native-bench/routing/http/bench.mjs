@@ -11,12 +11,15 @@ import { measuresOfRun } from './measures.mjs';
 import { predict } from './prediction.mjs';
 import { drive } from './traffic.mjs';
 
+const failuresKept = 5;
+
 /**
  * @typedef {object} HttpRound
  * @property {number} seed
  * @property {import('./measures.mjs').HttpMeasures} measured
  * @property {import('../measures.mjs').Measures[]} predicted by naming
  * @property {import('./disturbance.mjs').Aftermath | null} aftermath
+ * @property {string[]} failures the first few, and why
  *
  * @typedef {object} VariantResult
  * @property {import('./cases.mjs').Variant} variant
@@ -42,12 +45,13 @@ export async function runHttpCase(spec, firstSeed, print) {
       for (const { variant, rounds } of variants) {
         const workload = spec.workload({ seed, seconds });
         await engines.reset();
-        const { measured, aftermath } = await runOnce(spec, variant, workload, engines, seed);
+        const { measured, aftermath, failures } = await runOnce(spec, variant, workload, engines, seed);
         const predicted = predict(workload, variant.picker, endpointCount, seed, {
           routers: { count: variant.shards, sharing: 'shared', lagMs: 0 },
         });
-        rounds.push({ seed, measured, predicted, aftermath });
+        rounds.push({ seed, measured, predicted, aftermath, failures });
         print(`  ${name}, round ${round + 1}, ${variant.name}: ${summaryOf(measured)}`);
+        if (spec.disturbance === null) for (const failure of failures) print(`    ${failure}`);
       }
     }
   } finally {
@@ -88,7 +92,14 @@ async function runOnce(spec, { picker, shards }, workload, engines, seed) {
     const metrics = await gateway.metrics();
     await gateway.stop();
     const measured = measuresOfRun({ exchanges, lines: gateway.accessLines(), metrics, cpu });
-    return { measured, aftermath: incident === null ? null : incident(exchanges) };
+    const failures = exchanges
+      .filter(({ failure }) => failure !== '')
+      .slice(0, failuresKept)
+      .map(
+        ({ id, endpoint, sentMs, endMs, failure }) =>
+          `${id} to ${endpoint || 'nobody'}, ${Math.round(sentMs)} to ${Math.round(endMs)} ms: ${failure}`,
+      );
+    return { measured, aftermath: incident === null ? null : incident(exchanges), failures };
   } finally {
     await gateway.stop();
   }
