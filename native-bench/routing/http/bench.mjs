@@ -91,14 +91,16 @@ async function runOnce(spec, { picker, shards }, workload, engines, seed) {
     };
     const metrics = await gateway.metrics();
     await gateway.stop();
-    const measured = measuresOfRun({ exchanges, lines: gateway.accessLines(), metrics, cpu });
+    const lines = gateway.accessLines();
+    const reasons = new Map(lines.map(({ request_id: id, reason }) => [id, reason]));
     const failures = exchanges
       .filter(({ failure }) => failure !== '')
       .slice(0, failuresKept)
-      .map(
-        ({ id, endpoint, sentMs, endMs, failure }) =>
-          `${id} to ${endpoint || 'nobody'}, ${Math.round(sentMs)} to ${Math.round(endMs)} ms: ${failure}`,
-      );
+      .map(({ id, endpoint, sentMs, endMs, failure }) => {
+        const when = `${Math.round(sentMs)} to ${Math.round(endMs)} ms`;
+        return `${id} to ${endpoint || 'nobody'}, ${when}: ${failure} (${reasons.get(id) ?? 'not in the log'})`;
+      });
+    const measured = measuresOfRun({ exchanges, lines, metrics, cpu });
     return { measured, aftermath: incident === null ? null : incident(exchanges), failures };
   } finally {
     await gateway.stop();
