@@ -31,8 +31,9 @@ function fleet() {
   const ordinals = [2, 3];
   for (const ordinal of ordinals) horizon.setTokens(ordinal, cacheTokens, bytesPerTokenAssumed);
   const fallback = makePicker('least_load', { random: () => 0, shardIndex: 0 });
-  const kv = new KvAware({ view, memory: prefixes, ordinals, learned: new KvLearned(), fallback });
-  return { kv, horizon, ordinals };
+  const learned = new KvLearned();
+  const kv = new KvAware({ view, memory: prefixes, ordinals, learned, fallback });
+  return { kv, horizon, ordinals, learned };
 }
 
 function requestOf(prompt: string): KvPickRequest & { endpointIndex: number } {
@@ -69,6 +70,23 @@ function serve(made: ReturnType<typeof fleet>, prompt: string, promptTokens: num
   made.kv.place(request, 1);
   made.kv.finish(request, { promptTokens, completionTokens: 0, cachedTokens: 0 });
 }
+
+test('kv aware: when prompts wait behind others, nothing is learned of how fast the endpoint is', () => {
+  const made = fleet();
+  const [first, second] = [requestOf('a'.repeat(40_000)), requestOf('b'.repeat(40_000))];
+  for (const request of [first, second]) {
+    made.kv.look(request);
+    made.kv.place(request, 1);
+  }
+  const url = 'http://10.0.0.1:8000';
+  const before = made.learned.rate.of(url);
+  // It had nearly all of the first when the second came.
+  made.kv.answerBegan(second, 100);
+  expect(made.learned.rate.of(url)).toBe(before);
+  const { pendingTokens } = first;
+  made.kv.answerBegan(first, 1000);
+  expect(made.learned.rate.of(url)).toBe(pendingTokens);
+});
 
 // json.dumps of Python writes every letter of Russian as six bytes, so a token is eighteen; an index that took it for four
 // would forget four fifths of what the engine holds.

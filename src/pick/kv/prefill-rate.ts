@@ -19,7 +19,7 @@ export class PrefillRate {
     return this.#rates.get(url) ?? this.#mean;
   }
 
-  /** `tokens`: what the endpoint had to compute before the first byte, that of requests before this one included. */
+  /** `tokens`: what the endpoint had to compute before the first byte. */
   learn(url: string, tokens: number, ms: number): void {
     if (tokens < tokensMin || ms <= 0) return;
     const seen = Math.min(rateMax, Math.max(rateMin, (tokens / ms) * 1000));
