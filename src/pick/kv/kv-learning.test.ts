@@ -11,7 +11,8 @@ import {
 import { makePicker } from '../pickers.ts';
 import { PoolView } from '../pool-view.ts';
 import { TriedEndpoints } from '../tried-endpoints.ts';
-import { KvAware, KvLearned, type KvPickRequest } from './kv-aware.ts';
+import { KvLearned, KvPicker, type KvPickRequest } from './kv-picker.ts';
+import { makePolicy } from './kv-policies.ts';
 import { PromptKeys } from './prompt-keys.ts';
 
 const cacheTokens = 10_000;
@@ -25,14 +26,21 @@ function fleet() {
     control.setState(slot, EndpointState.healthy);
     return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
   });
-  const view = new PoolView(endpoints, new FleetTable(memory, 0), { inflightMax: 0, slowStartMs: 0 });
+  const view = new PoolView(endpoints, new FleetTable(memory, 0), {
+    inflightMax: 0,
+    waitingMax: 0,
+    kvUsageMax: 0,
+    slowStartMs: 0,
+  });
   const prefixes = createPrefixMemory(4096, 4, cacheTokens * bytesPerTokenAssumed);
   const { horizon } = new PrefixIndex(prefixes);
   const ordinals = [2, 3];
   for (const ordinal of ordinals) horizon.setTokens(ordinal, cacheTokens, bytesPerTokenAssumed);
-  const fallback = makePicker('least_load', { random: () => 0, shardIndex: 0 });
+  const random = (): number => 0;
+  const policy = makePolicy('kv_aware', view.hashes, random);
+  const fallback = makePicker('least_load', endpoints.length, { random, shardIndex: 0 });
   const learned = new KvLearned();
-  const kv = new KvAware({ view, memory: prefixes, ordinals, learned, fallback });
+  const kv = new KvPicker({ view, memory: prefixes, ordinals, learned, policy, fallback, random });
   return { kv, horizon, ordinals, learned };
 }
 
@@ -47,7 +55,7 @@ function requestOf(prompt: string): KvPickRequest & { endpointIndex: number } {
   expect(parts.finish()).toBe(true);
   const keys = new PromptKeys();
   keys.read(parts);
-  keys.seal(1);
+  keys.seal(1, 2);
   return {
     hashKey: 0,
     tried: new TriedEndpoints(),
@@ -60,7 +68,7 @@ function requestOf(prompt: string): KvPickRequest & { endpointIndex: number } {
     matchedTokens: 0,
     pendingTokens: 0,
     aheadTokens: 0,
-    scoreSeconds: 0,
+    score: Number.NaN,
   };
 }
 
