@@ -33,7 +33,7 @@ for (const [rule, status] of [
     expect(response.status).toBe(status);
     expect(await response.text()).toContain(status === 200 ? '42' : 'internal_error');
     // The log's thread needs what is forbidden elsewhere; it runs all the same.
-    expect(gateway.output()).toContain('"msg":"ready"');
+    await expect.poll(() => gateway.output(), { timeout: 10_000 }).toContain('"msg":"ready"');
   });
 }
 
