@@ -14,9 +14,22 @@ export function runCommand(argv: readonly string[]): Promise<number> {
   return new Supervisor({ nodeArguments: gatewayArguments(config), log: supervisorLog() }).run();
 }
 
-/** Arguments of node for a gateway process; Node's own flags (inspector, heap) are handed on. */
+/**
+ * A full collection stops its thread for 5 to 25 ms here, for heaps of 10 MB of which next to nothing is garbage: what an
+ * exchange allocates dies young. V8 makes one when a heap passes its first few MB, and two more whenever a thread has been
+ * quiet for 8 s, to give memory back. The first are put off until there is something to find, the others are not made.
+ */
+const collectorFlags = ['--initial-old-space-size=32', '--no-memory-reducer'];
+
+/** Arguments of node for a gateway process; Node's own flags (inspector, heap) are handed on, and come last: they win. */
 export function gatewayArguments(configPath: string): string[] {
-  return [...process.execArgv, fileURLToPath(new URL('../main.js', import.meta.url)), '-c', configPath];
+  return [
+    ...collectorFlags,
+    ...process.execArgv,
+    fileURLToPath(new URL('../main.js', import.meta.url)),
+    '-c',
+    configPath,
+  ];
 }
 
 /** The supervisor writes a line only when something dies; not waiting for a slow stdout, so that it cannot block it. */

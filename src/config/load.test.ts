@@ -41,7 +41,7 @@ test('config: when only listeners and pools are given, every other setting has t
     streamPingMs: 0,
     requestIdleMs: 30_000,
     downstreamIdleMs: 75_000,
-    downstreamWriteMs: 7000,
+    downstreamWriteMs: 30000,
     totalMs: 0,
     drainMs: 600_000,
   });

@@ -65,7 +65,7 @@ export const overloadShape = {
     default: '16KiB',
     min: 0,
     max: '1GiB',
-    doc: 'Bytes a second of a request body, over 7 s; a slower client gets 408. 0 leaves it to the acceptor, which cuts below 16 KB/s after 12 s without an answer.',
+    doc: 'Bytes a second of a request body, over 7 s; a slower client gets 408. 0 is any, as long as `request_ms` allows it.',
   }),
   dispatch_min_bytes: bytes({
     default: 0,
@@ -93,8 +93,8 @@ export const modelPriority = optional(
 );
 
 export const downstreamWriteMs = durationMs({
-  default: '7s',
+  default: '30s',
   min: '100ms',
   max: '24h',
-  doc: 'A client that takes no byte of a response held up for it is cut after this long. The bundled acceptor does so after 8 to 12 s, whatever this says.',
+  doc: 'A client that takes no byte of a response held up for it is cut after this long. Meanwhile its endpoint is paused.',
 });

@@ -119,7 +119,7 @@ export class Dispatcher implements UpstreamEvents {
     exchange.pool!.kv?.finish(exchange, usage);
     this.#closer.releaseUpstream(exchange);
     if (relay.end()) this.#closer.close(exchange, 'done');
-    else exchange.responseDeadlineMs = noDeadline; // The client still takes bytes; the library cuts one that stopped.
+    else exchange.responseDeadlineMs = noDeadline; // The client still takes bytes; its own limit bounds one that stopped.
   }
 
   onUpstreamFailed(exchange: GatewayExchange, failure: UpstreamFailure, detail: string): void {

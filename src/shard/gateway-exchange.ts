@@ -68,6 +68,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   uploadWindowBytes = 0;
   /** Since when the client has taken nothing of what is held up for it; 0 = nothing is. */
   stalledSinceMs = 0;
+  /** When the library's timer was last begun anew. */
+  heldOpenMs = 0;
   /** Set while worker threads read the body's slabs. */
   reading: BodyReading | null = null;
 
@@ -154,6 +156,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.uploadWindowMs = 0;
     this.uploadWindowBytes = 0;
     this.stalledSinceMs = 0;
+    this.heldOpenMs = 0;
     this.reading = null;
     this.route = null;
     this.triedTargets = 0;

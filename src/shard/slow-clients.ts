@@ -4,10 +4,12 @@ import type { GatewayExchange } from './gateway-exchange.ts';
 
 /**
  * Clients that hold a place without using it: who sends a body in drips, and who does not take a response. Looked at by
- * the shard's timer, so neither costs anything a chunk. The periods are shorter than the library's own timers (8 to 12 s,
- * docs/acceptor.md), which end both without a word.
+ * the shard's timer, so neither costs anything a chunk. How long they may is configured, so the library, which would end
+ * both after 8 to 12 s without a word (docs/acceptor.md), is kept from it.
  */
 export const uploadWindowMs = 7000;
+/** Well below the library's 8 s. */
+const holdOpenMs = 4000;
 
 export class SlowClients {
   readonly #closer: Closer;
@@ -36,6 +38,7 @@ export class SlowClients {
       exchange.uploadWindowBytes = receivedBytes;
       return false;
     }
+    holdOpen(exchange, nowMs);
     if (nowMs - exchange.uploadWindowMs < uploadWindowMs) return false;
     const { uploadRateMinBytes } = exchange.runtime!.config.limits;
     const bytesMin = (uploadRateMinBytes * uploadWindowMs) / 1000;
@@ -55,8 +58,19 @@ export class SlowClients {
     }
     // Set to 0 by `Intake.onWritable` whenever the socket has taken something.
     if (exchange.stalledSinceMs === 0) exchange.stalledSinceMs = nowMs;
-    if (nowMs - exchange.stalledSinceMs < exchange.runtime!.config.timeouts.downstreamWriteMs) return false;
+    if (nowMs - exchange.stalledSinceMs < exchange.runtime!.config.timeouts.downstreamWriteMs) {
+      holdOpen(exchange, nowMs);
+      return false;
+    }
     this.#closer.close(exchange, 'client_stalled');
     return true;
   }
+}
+
+/** Pausing ends the library's timer, resuming begins it anew. Without the pause its socket would not be read again. */
+function holdOpen(exchange: GatewayExchange, nowMs: number): void {
+  if (nowMs - exchange.heldOpenMs < holdOpenMs || exchange.isDownstreamPaused) return;
+  exchange.heldOpenMs = nowMs;
+  exchange.downstream!.pause();
+  exchange.downstream!.resume();
 }
