@@ -1,6 +1,7 @@
 /**
  * `node native-bench/routing/run.mjs [experiment...] [--seeds N] [--first-seed N] [--quick]`: routing policies on a simulated fleet.
  * With `--http [case...] [--rounds N]`: the program itself, before simulated engines, against what the simulation predicts.
+ * With `--cost`: what it costs a body in CPU.
  *
  * To read: `profiles` and `kv-blocks` and `engine` are a model server, `workloads/` what is sent, `view` and `routers` what a
  * gateway knows, `policies/` who is compared, `simulation` one run, `experiments/` what is asked.
@@ -12,6 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { environmentOf } from '../../loadtest/environment.mjs';
+import { runCost } from './cost.mjs';
 import { experiments } from './experiments/index.mjs';
 import { runHttp } from './http/command.mjs';
 import { chartsOf, isMet, markdownOf, verdictTable } from './report.mjs';
@@ -31,6 +33,7 @@ function main(argv) {
       out: { type: 'string', default: fileURLToPath(new URL('results', import.meta.url)) },
       list: { type: 'boolean', default: false },
       http: { type: 'boolean', default: false },
+      cost: { type: 'boolean', default: false },
       rounds: { type: 'string' },
     },
   });
@@ -40,6 +43,7 @@ function main(argv) {
     const { quick: isQuick, list: isList, out: outFolder } = values;
     return runHttp({ names: positionals, isQuick, isList, rounds, firstSeed, outFolder, argv, print });
   }
+  if (values.cost) return runCost({ isQuick: values.quick, outFolder: values.out, argv, print });
   const unknown = positionals.find((name) => !experiments.some((each) => each.name === name));
   if (values.list || unknown !== undefined) {
     if (unknown !== undefined) print(`there is no experiment ${unknown}; there are:`);

@@ -65,6 +65,16 @@ test('kv score: when the home of a cold prompt is much busier than others, it go
   expect(choose(new KvScore(hashes), loads, cold)).not.toBe(home);
 });
 
+test('kv score: when a cold prompt is long, it waits at its home for half a second and no longer, not for a multiple of its own prefill', () => {
+  const cold = request(100_000, [0, 0, 0, 0]);
+  const home = choose(new KvScore(hashes), idle(), cold);
+  const loads = idle();
+  loads.pendingTokens[home] = 0.4 * 20_000;
+  expect(choose(new KvScore(hashes), loads, cold)).toBe(home);
+  loads.pendingTokens[home] = 0.6 * 20_000;
+  expect(choose(new KvScore(hashes), loads, cold)).not.toBe(home);
+});
+
 test('kv score: when the home of a cold prompt is much slower than others, idle as all are, it goes elsewhere', () => {
   const cold = request(4000, [0, 0, 0, 0]);
   const home = choose(new KvScore(hashes), idle(), cold);

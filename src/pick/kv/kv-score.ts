@@ -32,6 +32,8 @@ export interface KvScoreSettings {
   readonly coldRatio: number;
   /** How much longer a cold prompt may wait at its home than elsewhere, in times of its own prefill, when all is shared. */
   readonly homeSlack: number;
+  /** But never by more seconds: homes are for pickers that do not know of one another, and one who waits has nothing of that. */
+  readonly homeSlackSecondsMax: number;
 }
 
 export const kvScoreDefaults: KvScoreSettings = {
@@ -43,6 +45,7 @@ export const kvScoreDefaults: KvScoreSettings = {
   rhoAlpha: 0.02,
   coldRatio: 0.5,
   homeSlack: 3,
+  homeSlackSecondsMax: 0.5,
 };
 
 /** How many copies of a hot prefix may be begun in the time that one takes. With one, a burst within it all meets in one place. */
@@ -137,7 +140,8 @@ export class KvScore implements KvPolicy {
   /** The first of two homes that serves it hardly later than `best`. Homes pay by later hits, so slack goes with rho. */
   #homeOr(best: number, loads: KvLoads, request: KvRequest): number {
     const uncached = uncachedTokens(request, best);
-    const slack = (this.#rho * this.#settings.homeSlack * uncached) / loads.prefillRate[best]!;
+    const { homeSlack, homeSlackSecondsMax } = this.#settings;
+    const slack = Math.min(homeSlackSecondsMax, (this.#rho * homeSlack * uncached) / loads.prefillRate[best]!);
     const bound = this.#servedSeconds(loads, best, uncached) + slack;
     const { first, second } = this.#home;
     const isFirstFree = this.#servedSeconds(loads, first, uncached) <= bound;
