@@ -6,7 +6,8 @@
  * there to now still fits: a block is held as long as its epoch is not behind it. That is LRU's stack distance to a 64th, in
  * O(1). Sizes are in one unit of the caller's choice; blocks differ in size, because they grow with their depth in a prompt.
  *
- * Sums are advisory: threads that race past one another misjudge by a few blocks, until the ring has come round.
+ * Sums are advisory: threads that race past one another misjudge by a few blocks, until the ring has come round. What is asked
+ * for every block is read without Atomics (prefix-index says why): a view that is a moment old is as good.
  *
  * | Word of an endpoint | Unit                                                             |
  * | ------------------- | ---------------------------------------------------------------- |
@@ -89,13 +90,13 @@ export class PrefixHorizon {
   /** @hot per block. Whether a block last used in `epoch` is still held. */
   isHeld(endpoint: number, epoch: number): boolean {
     const at = endpoint * strideWords;
-    const age = (Atomics.load(this.#words, at + epochWord) - epoch) & epochMask;
-    return age <= Atomics.load(this.#words, at + depthWord);
+    const age = (this.#words[at + epochWord]! - epoch) & epochMask;
+    return age <= this.#words[at + depthWord]!;
   }
 
   /** Epochs since `epoch`. */
   age(endpoint: number, epoch: number): number {
-    return (Atomics.load(this.#words, endpoint * strideWords + epochWord) - epoch) & epochMask;
+    return (this.#words[endpoint * strideWords + epochWord]! - epoch) & epochMask;
   }
 
   /**
@@ -105,7 +106,7 @@ export class PrefixHorizon {
   use(endpoint: number, lastEpoch: number, size: number): number {
     const words = this.#words;
     const at = endpoint * strideWords;
-    const epoch = Atomics.load(words, at + epochWord);
+    const epoch = words[at + epochWord]!;
     if (lastEpoch >= 0) {
       const age = (epoch - lastEpoch) & epochMask;
       if (age === 0) return epoch;
@@ -138,7 +139,7 @@ export class PrefixHorizon {
   }
 
   #epochSize(at: number): number {
-    return Math.max(1, Math.floor(Atomics.load(this.#words, at + capacityWord) / epochsPerCapacity));
+    return Math.max(1, Math.floor(this.#words[at + capacityWord]! / epochsPerCapacity));
   }
 
   #ringSize(at: number, epoch: number): number {

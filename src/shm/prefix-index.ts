@@ -16,6 +16,9 @@ import { epochMask, PrefixHorizon, prefixHorizonBytes } from './prefix-horizon.t
  *
  * Four slots are a bucket; a key lies in one of its bucket's. When all are taken the one used longest ago gives way. Sized
  * for a load of a half, where 4 % of inserts push somebody out too early; a look-up steps over up to eight missing blocks.
+ *
+ * Words that only narrow the search, or are compared and exchanged afterwards, are read without Atomics: an aligned Int32 does
+ * not tear, and a call of Atomics.load is ten times a plain read (Node 20; inserting took 2.6 times as long, looking up 3).
  */
 const slotWords = 16;
 const slotShift = 4;
@@ -81,7 +84,7 @@ export class PrefixIndex {
       missCount = 0;
       const end = keys.ends[block]!;
       for (let at = slot + firstOwner; at < slot + slotWords; at++) {
-        const owner = Atomics.load(words, at);
+        const owner = words[at]!;
         if (owner === 0) continue;
         const endpoint = owner >>> 24;
         // Read before the check below: when the slot has changed hands meanwhile, nothing read from it counts.
@@ -143,6 +146,7 @@ export class PrefixIndex {
     const bucket = this.#bucket(low, high);
     for (let way = 0; way < waysCount; way++) {
       const slot = bucket + (way << slotShift);
+      if (words[slot] !== low) continue;
       if (Atomics.load(words, slot) === low && Atomics.load(words, slot + 1) === high) return slot;
     }
     return -1;
@@ -153,7 +157,7 @@ export class PrefixIndex {
     let place = -1;
     let placeAge = -1;
     for (let at = slot + firstOwner; at < slot + slotWords; at++) {
-      const owner = Atomics.load(words, at);
+      const owner = words[at]!;
       if (owner !== 0 && owner >>> 24 === endpoint) {
         const epoch = owner & epochMask;
         const isHeld = this.horizon.isHeld(endpoint, epoch);
@@ -168,7 +172,7 @@ export class PrefixIndex {
         placeAge = age;
       }
     }
-    const old = Atomics.load(words, place);
+    const old = words[place]!;
     const mine = ownerOf(endpoint, this.horizon.use(endpoint, -1, bytes));
     if (Atomics.compareExchange(words, place, old, mine) !== old) this.droppedCount++;
     // Recycled under our hands: the owner does not belong to the new key.
@@ -183,7 +187,7 @@ export class PrefixIndex {
     let victimLow = 0;
     for (let way = 0; way < waysCount; way++) {
       const slot = bucket + (way << slotShift);
-      const present = Atomics.load(words, slot);
+      const present = words[slot]!;
       if (present === busy) continue;
       const age = present === 0 ? Number.POSITIVE_INFINITY : this.#youngest(slot);
       if (age > victimAge) {
@@ -191,13 +195,16 @@ export class PrefixIndex {
         victimAge = age;
         victimLow = present;
       }
+      if (age === Number.POSITIVE_INFINITY) break; // No slot is better than one that nobody wants.
     }
     if (victim < 0 || Atomics.compareExchange(words, victim, victimLow, busy) !== victimLow) {
       this.droppedCount++; // Somebody else is writing it.
       return;
     }
     // Those who hold the block still hold it; only the table forgets, so their counts stay.
-    for (let at = victim + firstOwner + 1; at < victim + slotWords; at++) Atomics.store(words, at, 0);
+    for (let at = victim + firstOwner + 1; at < victim + slotWords; at++) {
+      if (words[at] !== 0) Atomics.store(words, at, 0);
+    }
     Atomics.store(words, victim + 1, high);
     Atomics.store(words, victim + firstOwner, ownerOf(endpoint, this.horizon.use(endpoint, -1, bytes)));
     Atomics.store(words, victim, low);
@@ -207,7 +214,7 @@ export class PrefixIndex {
   #youngest(slot: number): number {
     let least = Number.POSITIVE_INFINITY;
     for (let at = slot + firstOwner; at < slot + slotWords; at++) {
-      const owner = Atomics.load(this.#words, at);
+      const owner = this.#words[at]!;
       if (owner === 0) continue;
       const age = this.#ageOf(owner);
       if (age < least) least = age;
