@@ -221,10 +221,10 @@ export class FleetTable implements SharedCounts {
     return { count: countNames[index % countNames.length]!, endpoint_slot: Math.floor(index / countNames.length) };
   }
 
-  // Any thread.
+  // Any thread. What every pick asks of every endpoint is one word, read without Atomics (prefix-index says why).
 
   state(slot: number): EndpointState {
-    return endpointStates[Atomics.load(this.#words, (slot << recordShift) + stateWord)]!;
+    return endpointStates[this.#words[(slot << recordShift) + stateWord]!]!;
   }
 
   /** Out of the pick by the answers it gave, whatever the model. */
@@ -237,16 +237,16 @@ export class FleetTable implements SharedCounts {
   }
 
   inflight(slot: number): number {
-    return Math.max(0, Atomics.load(this.#words, (slot << recordShift) + inflightWord));
+    return Math.max(0, this.#words[(slot << recordShift) + inflightWord]!);
   }
 
   inflightTokens(slot: number): number {
-    return Atomics.load(this.#words, (slot << recordShift) + tokensWord);
+    return this.#words[(slot << recordShift) + tokensWord]!;
   }
 
   /** Prompt tokens sent there that it has to compute, of exchanges without a byte of their answer. */
   pendingTokens(slot: number): number {
-    return Atomics.load(this.#words, (slot << recordShift) + pendingWord);
+    return this.#words[(slot << recordShift) + pendingWord]!;
   }
 
   connections(slot: number): number {
