@@ -60,7 +60,9 @@ test('supply chain: when an SBOM is written, it is CycloneDX, names what runs, a
   const { dependencies } = read<{ dependencies: Record<string, string> }>('package.json');
   const purls = sbom.components.map(({ purl }) => purl);
   for (const [name, wanted] of Object.entries(dependencies)) {
-    expect(purls).toContain(`pkg:npm/${wanted.startsWith('npm:') ? wanted.slice(4) : `${name}@${wanted}`}`);
+    // A scope's @ is written as %40: package-url, purl-spec.
+    const full = wanted.startsWith('npm:') ? wanted.slice(4) : `${name.replace('@', '%40')}@${wanted}`;
+    expect(purls).toContain(`pkg:npm/${full}`);
   }
   expect(sbom.components.every(({ hashes }) => hashes.length > 0)).toBe(true);
   const native = sbom.components.find(({ purl }) => purl.startsWith('pkg:npm/uws-pack@'));
