@@ -25,6 +25,7 @@ const sweepPeriodMs = 100;
 const slotsPerSweep = Math.ceil((slotCount * sweepPeriodMs) / 180_000);
 
 interface Entry {
+  readonly number: number;
   readonly memory: PrefixMemory;
   readonly index: PrefixIndex;
   readonly sweeper: PrefixSweeper;
@@ -32,10 +33,21 @@ interface Entry {
   readonly startedAt: Map<string, number>;
 }
 
+/** Where an endpoint stands. */
+export interface PrefixPlace {
+  readonly index: PrefixIndex;
+  /** The pool's. */
+  readonly number: number;
+  /** The endpoint's, in the index. */
+  readonly ordinal: number;
+}
+
 export class PrefixMemories {
   readonly #entries = new Map<string, Entry>();
   readonly #log: Logger;
   readonly #timer: NodeJS.Timeout;
+  /** A scrape has shown that the endpoint was restarted. */
+  onRestart: (pool: string, url: string) => void = () => {};
 
   constructor(log: Logger, nowMs: () => number) {
     this.#log = log;
@@ -54,7 +66,8 @@ export class PrefixMemories {
       if (!choosesByPrefix(pool)) return null;
       const entry = this.#entryOf(pool.name);
       this.#assign(entry, pool);
-      return { memory: entry.memory, ordinals: pool.endpoints.map(({ url }) => entry.ordinals.get(url)!) };
+      const ordinals = pool.endpoints.map(({ url }) => entry.ordinals.get(url)!);
+      return { memory: entry.memory, ordinals, number: entry.number };
     });
   }
 
@@ -64,12 +77,38 @@ export class PrefixMemories {
     const ordinal = entry?.ordinals.get(url);
     if (entry === undefined || ordinal === undefined) return;
     if (cacheTokens > 0) entry.index.horizon.setTokens(ordinal, cacheTokens, bytesPerToken);
-    if (startedAtSeconds === 0) return;
+    if (startedAtSeconds !== 0 && this.noteStart(pool, url, startedAtSeconds)) this.onRestart(pool, url);
+  }
+
+  /** Since when the endpoint's process has run, whoever found out. True: not the process known before, so its cache is empty. */
+  noteStart(pool: string, url: string, startedAtSeconds: number): boolean {
+    const entry = this.#entries.get(pool);
+    const ordinal = entry?.ordinals.get(url);
+    if (entry === undefined || ordinal === undefined) return false;
     const before = entry.startedAt.get(url);
     entry.startedAt.set(url, startedAtSeconds);
-    if (before === undefined || before === startedAtSeconds) return;
+    if (before === undefined || before === startedAtSeconds) return false;
     entry.index.horizon.forget(ordinal);
     this.#log.info({ pool, endpoint: url }, 'endpoint was restarted: its KV cache is empty');
+    return true;
+  }
+
+  /** Seconds since 1970; 0 where nobody has said. */
+  startedAt(pool: string, url: string): number {
+    return this.#entries.get(pool)?.startedAt.get(url) ?? 0;
+  }
+
+  /** The endpoint's place in its pool's index; null where it has none. */
+  find(pool: string, url: string): PrefixPlace | null {
+    const entry = this.#entries.get(pool);
+    const ordinal = entry?.ordinals.get(url);
+    return entry === undefined || ordinal === undefined ? null : { index: entry.index, number: entry.number, ordinal };
+  }
+
+  /** Nobody holds anything: keys are made with another secret from now on. */
+  forgetAll(): void {
+    for (const { index, ordinals } of this.#entries.values())
+      for (const ordinal of ordinals.values()) index.horizon.forget(ordinal);
   }
 
   #entryOf(pool: string): Entry {
@@ -81,7 +120,14 @@ export class PrefixMemories {
         Math.round(cacheTokensDefault * bytesPerToken),
       );
       const index = new PrefixIndex(memory);
-      entry = { memory, index, sweeper: new PrefixSweeper(index), ordinals: new Map(), startedAt: new Map() };
+      entry = {
+        number: this.#entries.size,
+        memory,
+        index,
+        sweeper: new PrefixSweeper(index),
+        ordinals: new Map(),
+        startedAt: new Map(),
+      };
       this.#entries.set(pool, entry);
     }
     return entry;

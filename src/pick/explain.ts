@@ -61,11 +61,10 @@ function figures(
   index: number,
   own: number,
 ): string {
-  const { fleet, endpoints } = view;
-  const { slot } = endpoints[index]!;
+  const { slot } = view.endpoints[index]!;
   let text = '';
-  if (kv !== null) text += `;matched=${kv.matchedTokens(index)};pending=${fleet.pendingTokens(slot)}`;
-  text += `;inflight=${fleet.inflight(slot) - own};tokens=${fleet.inflightTokens(slot)}`;
+  if (kv !== null) text += `;matched=${kv.matchedTokens(index)};pending=${view.pendingTokens(slot)}`;
+  text += `;inflight=${view.inflight(slot) - own};tokens=${view.inflightTokens(slot)}`;
   const score = comparison === null ? Number.NaN : comparison.scores[index]!;
   if (!Number.isNaN(score)) text += `;score=${decimal(score)}`;
   return text;

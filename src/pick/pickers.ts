@@ -122,7 +122,7 @@ class LeastRequests implements Picker {
     for (let turn = 0; turn < view.count; turn++) {
       const index = view.candidates[turn]!;
       const endpoint = view.endpoints[index]!;
-      inflight[index] = view.fleet.inflight(endpoint.slot);
+      inflight[index] = view.inflight(endpoint.slot);
       weight[index] = endpoint.weight;
     }
     this.#participants.draw(view);
@@ -139,7 +139,7 @@ function shareOf(view: PoolView, index: number): number {
 /** Tokens decide; requests without an estimate still count, and break ties. */
 function load(view: PoolView, index: number): number {
   const { slot, weight } = view.endpoints[index]!;
-  return (view.fleet.inflightTokens(slot) + view.fleet.inflight(slot)) / weight;
+  return (view.inflightTokens(slot) + view.inflight(slot)) / weight;
 }
 
 /** A key's endpoint takes at most this much more than the mean before its next choice is used. */
@@ -157,7 +157,7 @@ class ConsistentHash implements Picker {
   choose(view: PoolView, request: PickRequest): number {
     let inflight = 1;
     for (let turn = 0; turn < view.count; turn++)
-      inflight += view.fleet.inflight(view.endpoints[view.candidates[turn]!]!.slot);
+      inflight += view.inflight(view.endpoints[view.candidates[turn]!]!.slot);
     const bound = Math.ceil((inflight / view.count) * loadBound);
     let best = -1;
     let bestScore = Number.NEGATIVE_INFINITY;
@@ -172,7 +172,7 @@ class ConsistentHash implements Picker {
         bestAny = index;
         bestAnyScore = score;
       }
-      if (score > bestScore && view.fleet.inflight(endpoint.slot) < bound) {
+      if (score > bestScore && view.inflight(endpoint.slot) < bound) {
         best = index;
         bestScore = score;
       }

@@ -92,6 +92,21 @@ export class PoolView {
     }
   }
 
+  /** Requests at the endpoint, of other gateways too. Limits go by the fleet table alone: what others have is a little old. */
+  inflight(slot: number): number {
+    return this.fleet.inflight(slot) + this.fleet.peers.inflight(slot);
+  }
+
+  /** As `inflight`: tokens reserved for them. */
+  inflightTokens(slot: number): number {
+    return this.fleet.inflightTokens(slot) + this.fleet.peers.inflightTokens(slot);
+  }
+
+  /** As `inflight`: prompt tokens that wait there to be computed. */
+  pendingTokens(slot: number): number {
+    return this.fleet.pendingTokens(slot) + this.fleet.peers.pendingTokens(slot);
+  }
+
   /** Endpoints on probation are candidates like any other. */
   admitProbations(): void {
     for (let turn = 0; turn < this.probationCount; turn++) {

@@ -190,7 +190,7 @@ export class Dispatcher implements UpstreamEvents {
   }
 
   #enterPool(exchange: GatewayExchange, targetIndex: number): void {
-    enterPool(exchange, targetIndex, this.#state.parts.hashSeed);
+    enterPool(exchange, targetIndex, this.#state.parts);
   }
 
   #notePlaced(isHit: boolean, exchange: GatewayExchange): void {

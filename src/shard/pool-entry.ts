@@ -1,9 +1,14 @@
 import { hashText } from '../pick/index.ts';
 import { flowOf, hashKeyOf, isRepeatable } from './attempt-facts.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
+import type { SharedParts } from './shard-state.ts';
 
 /** The exchange turns to the pool of a target: what it brings to that pool's picks, and nothing of an earlier pool. */
-export function enterPool(exchange: GatewayExchange, targetIndex: number, hashSeed: number): void {
+export function enterPool(
+  exchange: GatewayExchange,
+  targetIndex: number,
+  { hashSeed, promptSecret }: Pick<SharedParts, 'hashSeed' | 'promptSecret'>,
+): void {
   const { poolIndex, upstreamModel } = exchange.route!.targets[targetIndex]!;
   const pool = exchange.runtime!.pools[poolIndex]!;
   exchange.targetIndex = targetIndex;
@@ -22,5 +27,5 @@ export function enterPool(exchange: GatewayExchange, targetIndex: number, hashSe
   exchange.pickText = '';
   if (pool.kv === null) return;
   // Prompts are the same only to the same model.
-  exchange.prompt?.seal(hashText(upstreamModel ?? exchange.facts.model ?? '') | 0, hashSeed);
+  exchange.prompt?.seal(hashText(upstreamModel ?? exchange.facts.model ?? '') | 0, promptSecret.value);
 }

@@ -26,6 +26,8 @@ export interface Snapshot {
 export interface PoolPrefixes {
   readonly memory: PrefixMemory;
   readonly ordinals: readonly number[];
+  /** The pool's, of those that have an index; nobody else's as long as the process runs. */
+  readonly number: number;
 }
 
 export interface ShardInit {

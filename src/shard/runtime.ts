@@ -3,7 +3,7 @@ import { type Priority, priorityFrom } from '../exchange/index.ts';
 import { compileChain, type FilterChain, type FilterContext } from '../filters/index.ts';
 import { KvPicker, makePicker, makePolicy, type Picker, type PickerContext, PoolView } from '../pick/index.ts';
 import { RouteTable } from '../route/index.ts';
-import { otherRow } from '../shm/index.ts';
+import { otherRow, type PrefixJournalWriter } from '../shm/index.ts';
 import {
   credentialLines,
   type EndpointAddress,
@@ -57,6 +57,8 @@ export interface RuntimeContext {
   readonly registry: EndpointRegistry;
   readonly picker: PickerContext;
   readonly lasting: PoolLasting;
+  /** Where other gateways are told what is learned; null: there are none. */
+  readonly journal: PrefixJournalWriter | null;
   /** An endpoint of the pool sent bytes that belong to no response. */
   readonly noteStrayBytes: (poolName: string) => void;
   readonly filterContext: (listenerIndex: number) => FilterContext;
@@ -107,6 +109,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
         : new KvPicker({
             view,
             ...prefixes,
+            journal: context.journal,
             learned: context.lasting.kvLearned(pool.name, urls),
             policy: makePolicy(pool.picker, view.hashes, random),
             fallback,

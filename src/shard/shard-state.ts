@@ -8,6 +8,8 @@ import {
   Bells,
   FleetTable,
   Heartbeats,
+  PrefixJournalWriter,
+  PromptSecret,
   QueueTable,
   SharedBudget,
   type SharedMemory,
@@ -31,9 +33,13 @@ export interface SharedParts {
   readonly heartbeats: Heartbeats;
   /** The same in all shards of the process, and known to nobody outside. */
   readonly hashSeed: number;
+  readonly promptSecret: PromptSecret;
+  /** Null where no other gateway is told. */
+  readonly journal: PrefixJournalWriter | null;
 }
 
 export function sharedPartsOf(memory: SharedMemory, shardIndex: number): SharedParts {
+  const journal = memory.journals[shardIndex];
   return {
     fleet: new FleetTable(memory, shardIndex),
     budget: new SharedBudget(memory, shardIndex),
@@ -42,6 +48,8 @@ export function sharedPartsOf(memory: SharedMemory, shardIndex: number): SharedP
     bells: new Bells(memory),
     heartbeats: new Heartbeats(memory),
     hashSeed: memory.hashSeed,
+    promptSecret: new PromptSecret(memory.promptSecret),
+    journal: journal === undefined ? null : new PrefixJournalWriter(journal),
   };
 }
 

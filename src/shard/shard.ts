@@ -112,6 +112,7 @@ export class Shard {
       registry,
       picker: { random, shardIndex: init.shardIndex },
       lasting: new PoolLasting(shared.queues, new FlowCells(init.memory)),
+      journal: shared.journal,
       noteStrayBytes: (poolName) => accountant.noteOddity(poolName, 'after_response'),
       filterContext: (listenerIndex) => ({
         log,

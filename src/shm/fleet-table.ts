@@ -2,6 +2,7 @@ import { assert, fail } from '../core/assert.ts';
 import { wholeRow } from './health-record.ts';
 import { HealthTable } from './health-table.ts';
 import type { SharedMemory } from './memory.ts';
+import { PeerLoads } from './peer-loads.ts';
 import type { SharedCounts } from './shared-counts.ts';
 
 /**
@@ -89,6 +90,8 @@ function rowBytesOf(endpointCountMax: number): number {
 export class FleetTable implements SharedCounts {
   readonly endpointCountMax: number;
   readonly health: HealthTable;
+  /** What other gateways have there. */
+  readonly peers: PeerLoads;
   readonly #shardCount: number;
   readonly #isControl: boolean;
   readonly #words: Int32Array;
@@ -105,6 +108,7 @@ export class FleetTable implements SharedCounts {
     this.#isControl = shardIndex === -1;
     this.#memory = memory.fleet;
     this.health = new HealthTable(memory, shardIndex);
+    this.peers = new PeerLoads(memory.peerLoads);
     // Views end with the records: Atomics on a slot out of range throw instead of reaching into a shadow row.
     this.#words = new Int32Array(memory.fleet, 0, memory.endpointCountMax << recordShift);
     this.#doubles = new Float64Array(memory.fleet, 0, memory.endpointCountMax << (recordShift - 1));

@@ -8,7 +8,9 @@
  * Read in this order: memory (what exists, how large), shared-counts and budget (the smallest example of totals and
  * shadows), fleet-table (what all threads know of each endpoint), fault, ejection, health-record and health-table (what
  * they think of it), admission (who is let in), slab-pool (body memory), histogram, series (metrics), heartbeats (who is
- * alive), queue-table, flow-cells and bells (who waits for a place, whose turn it is, how shards wake each other). prefix-horizon and prefix-index know which endpoint holds which prompts. shared-copy is how bytes get in and out.
+ * alive), queue-table, flow-cells and bells (who waits for a place, whose turn it is, how shards wake each other). prefix-horizon and prefix-index know which
+ * endpoint holds which prompts, prompt-secret what their keys are made with; prefix-journal is what of it other gateways are told, and peer-loads what
+ * they told of their requests. shared-copy is how bytes get in and out.
  */
 export { Admission } from './admission.ts';
 export { Bells } from './bells.ts';
@@ -27,6 +29,10 @@ export { controlIndex, createSharedMemory } from './memory.ts';
 export type { SharedMemory, SharedMemorySizes } from './memory.ts';
 export { counterCountMax, histogramCountMax, metricCountMax, SeriesReader, SeriesWriter } from './series.ts';
 export type { CounterSeries, HistogramSeries, SeriesSnapshot } from './series.ts';
+export { PeerLoads } from './peer-loads.ts';
+export type { PeerLoad } from './peer-loads.ts';
+export { JournalKind, journalBlocksMax, PrefixJournalReader, PrefixJournalWriter } from './prefix-journal.ts';
+export { PromptSecret } from './prompt-secret.ts';
 export { createPrefixMemory, prefixEndpointCountMax, PrefixIndex } from './prefix-index.ts';
 export type { PrefixKeys, PrefixMemory } from './prefix-index.ts';
 export { PrefixSweeper } from './prefix-sweeper.ts';

@@ -7,6 +7,9 @@ import { fleetMemory } from './fleet-table.ts';
 import { healthMemory } from './health-record.ts';
 import { flowMemoryBytes } from './flow-cells.ts';
 import { heartbeatMemoryBytes } from './heartbeats.ts';
+import { peerLoadBytes } from './peer-loads.ts';
+import { createPrefixJournal } from './prefix-journal.ts';
+import { PromptSecret } from './prompt-secret.ts';
 import { queueMemoryBytes } from './queue-table.ts';
 import { seriesMemoryBytes } from './series.ts';
 
@@ -26,6 +29,9 @@ import { seriesMemoryBytes } from './series.ts';
  * | queues | queue-table.ts   | 32 KiB, + 32 KiB a shard                         | the region's own shard     |
  * | flows  | flow-cells.ts    | 4 MiB, touched where a queue is fair             | shards, control            |
  * | bells  | bells.ts         | 128 a shard                                      | shards                     |
+ * | peerLoads | peer-loads.ts | 16 an endpoint slot                              | control                    |
+ * | promptSecret | prompt-secret.ts | 4                                          | control                    |
+ * | journals | prefix-journal.ts | 256 KiB a shard where gateways share, else none | the ring's own shard; control: how far it has read |
  */
 export interface SharedMemory {
   readonly shardCount: number;
@@ -36,12 +42,16 @@ export interface SharedMemory {
   readonly budget: SharedArrayBuffer;
   readonly series: readonly SharedArrayBuffer[];
   readonly admission: SharedArrayBuffer;
-  /** Keys the hashes of what clients choose. Secret, the same in every thread and in every life of the gateway. */
+  /** Keys the hashes of what clients choose, but for prompts. Secret, the same in every thread and in every life of the gateway. */
   readonly hashSeed: number;
   readonly heartbeats: SharedArrayBuffer;
   readonly queues: SharedArrayBuffer;
   readonly flows: SharedArrayBuffer;
   readonly bells: SharedArrayBuffer;
+  readonly peerLoads: SharedArrayBuffer;
+  readonly promptSecret: SharedArrayBuffer;
+  /** By shard. */
+  readonly journals: readonly SharedArrayBuffer[];
 }
 
 export interface SharedMemorySizes {
@@ -52,6 +62,8 @@ export interface SharedMemorySizes {
   readonly bufferedBytesMax: number;
   /** 31 bits; drawn where it is not given. */
   readonly hashSeed?: number;
+  /** Whether other gateways are told what is learned. */
+  readonly isSharing?: boolean;
 }
 
 /** A shard's position in per-shard tables; -1 in its place means the control thread. */
@@ -63,6 +75,9 @@ export function createSharedMemory(sizes: SharedMemorySizes): SharedMemory {
   assert(Number.isInteger(shardCount) && shardCount >= 1, 'shardCount is a positive integer');
   assert(Number.isInteger(endpointCountMax) && endpointCountMax >= 1, 'endpointCountMax is a positive integer');
   assert(bufferedBytesMax >= 1 && bufferedBytesMax <= budgetBytesMax, 'bufferedBytesMax fits the budget word');
+  const hashSeed = sizes.hashSeed ?? randomInt(2 ** 31);
+  const promptSecret = new SharedArrayBuffer(4);
+  new PromptSecret(promptSecret).set(hashSeed);
   return {
     shardCount,
     endpointCountMax,
@@ -72,10 +87,13 @@ export function createSharedMemory(sizes: SharedMemorySizes): SharedMemory {
     budget: new SharedArrayBuffer(budgetMemoryBytes(shardCount)),
     series: Array.from({ length: shardCount + 1 }, () => new SharedArrayBuffer(seriesMemoryBytes)),
     admission: new SharedArrayBuffer(admissionMemoryBytes(shardCount)),
-    hashSeed: sizes.hashSeed ?? randomInt(2 ** 31),
+    hashSeed,
     heartbeats: new SharedArrayBuffer(heartbeatMemoryBytes(shardCount)),
     queues: new SharedArrayBuffer(queueMemoryBytes(shardCount)),
     flows: new SharedArrayBuffer(flowMemoryBytes),
     bells: new SharedArrayBuffer(bellMemoryBytes(shardCount)),
+    peerLoads: new SharedArrayBuffer(peerLoadBytes(endpointCountMax)),
+    promptSecret,
+    journals: sizes.isSharing === true ? Array.from({ length: shardCount }, createPrefixJournal) : [],
   };
 }

@@ -1,4 +1,5 @@
 import { assert } from '../core/assert.ts';
+import type { PrefixNews } from './prefix-journal.ts';
 import { epochMask, PrefixHorizon, prefixHorizonBytes } from './prefix-horizon.ts';
 
 /**
@@ -26,6 +27,11 @@ const firstOwner = 2;
 const waysCount = 4;
 const busy = -1;
 const missesMax = 8;
+/**
+ * A block that stays in use is news again after so many epochs (a power of two), an eighth of what the cache holds: whoever learns of it
+ * from afar takes it for that much older than it is at the most, and hears of it no more often than that.
+ */
+const newsEpochsShift = 3;
 /** Owners are 8 bits of a word. */
 export const prefixEndpointCountMax = 256;
 
@@ -97,17 +103,22 @@ export class PrefixIndex {
 
   /**
    * The endpoint has all of these blocks, or will have them soon. The first are the youngest: caches free from the tail.
-   * Each takes the room of its own bytes: one 8 KiB block deep in a prompt is as much as sixteen at its start.
+   * Each takes the room of its own bytes: one 8 KiB block deep in a prompt is as much as sixteen at its start. `news` gets those that other
+   * gateways should know of.
    */
-  insert(keys: PrefixKeys, endpoint: number): void {
+  insert(keys: PrefixKeys, endpoint: number, news: PrefixNews | null = null): void {
     for (let block = keys.count - 1; block >= 0; block--) {
       const low = keys.lows[block]!;
       const high = keys.highs[block]!;
       const bytes = block === 0 ? keys.ends[0]! : keys.ends[block]! - keys.ends[block - 1]!;
-      const slot = this.#find(low, high);
-      if (slot >= 0) this.#refresh(slot, low, endpoint, bytes);
-      else this.#write(low, high, endpoint, bytes);
+      if (this.touch(low, high, endpoint, bytes) && news !== null) news.add(low, high, bytes);
     }
+  }
+
+  /** The endpoint has one block, and uses it now. Returns whether that is news to whoever was told all that was before. */
+  touch(low: number, high: number, endpoint: number, bytes: number): boolean {
+    const slot = this.#find(low, high);
+    return slot >= 0 ? this.#refresh(slot, low, endpoint, bytes) : this.#write(low, high, endpoint, bytes);
   }
 
   /**
@@ -152,7 +163,7 @@ export class PrefixIndex {
     return -1;
   }
 
-  #refresh(slot: number, low: number, endpoint: number, bytes: number): void {
+  #refresh(slot: number, low: number, endpoint: number, bytes: number): boolean {
     const words = this.#words;
     let place = -1;
     let placeAge = -1;
@@ -163,7 +174,7 @@ export class PrefixIndex {
         const isHeld = this.horizon.isHeld(endpoint, epoch);
         const now = this.horizon.use(endpoint, isHeld ? epoch : -1, bytes);
         if (now !== epoch) Atomics.compareExchange(words, at, owner, ownerOf(endpoint, now));
-        return;
+        return !isHeld || epoch >> newsEpochsShift !== now >> newsEpochsShift;
       }
       // A free word, else the owner that has not used the block for the longest time.
       const age = owner === 0 ? Number.POSITIVE_INFINITY : this.#ageOf(owner);
@@ -177,9 +188,10 @@ export class PrefixIndex {
     if (Atomics.compareExchange(words, place, old, mine) !== old) this.droppedCount++;
     // Recycled under our hands: the owner does not belong to the new key.
     else if (Atomics.load(words, slot) !== low) Atomics.compareExchange(words, place, mine, 0);
+    return true;
   }
 
-  #write(low: number, high: number, endpoint: number, bytes: number): void {
+  #write(low: number, high: number, endpoint: number, bytes: number): boolean {
     const words = this.#words;
     const bucket = this.#bucket(low, high);
     let victim = -1;
@@ -199,7 +211,7 @@ export class PrefixIndex {
     }
     if (victim < 0 || Atomics.compareExchange(words, victim, victimLow, busy) !== victimLow) {
       this.droppedCount++; // Somebody else is writing it.
-      return;
+      return true;
     }
     // Those who hold the block still hold it; only the table forgets, so their counts stay.
     for (let at = victim + firstOwner + 1; at < victim + slotWords; at++) {
@@ -208,6 +220,7 @@ export class PrefixIndex {
     Atomics.store(words, victim + 1, high);
     Atomics.store(words, victim + firstOwner, ownerOf(endpoint, this.horizon.use(endpoint, -1, bytes)));
     Atomics.store(words, victim, low);
+    return true;
   }
 
   /** Epochs since the last use by whoever used the block last; endless when nobody holds it. */

@@ -40,7 +40,17 @@ function fleet() {
   const policy = makePolicy('kv_aware', view.hashes, random);
   const fallback = makePicker('least_load', endpoints.length, { random, shardIndex: 0 });
   const learned = new KvLearned();
-  const kv = new KvPicker({ view, memory: prefixes, ordinals, learned, policy, fallback, random });
+  const kv = new KvPicker({
+    view,
+    memory: prefixes,
+    ordinals,
+    number: 0,
+    journal: null,
+    learned,
+    policy,
+    fallback,
+    random,
+  });
   return { kv, horizon, ordinals, learned };
 }
 

@@ -35,6 +35,8 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     view,
     memory: createPrefixMemory(4096, 256, 1_000_000),
     ordinals: endpoints.map((_, index) => index),
+    number: 0,
+    journal: null,
     learned: new KvLearned(),
     policy: makePolicy(name, view.hashes, random),
     fallback: makePicker(name, endpointCount, { random, shardIndex: 0 }),

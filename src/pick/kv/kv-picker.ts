@@ -1,5 +1,11 @@
 import type { TokenUsage } from '../../http/index.ts';
-import { type EndpointScrape, prefixEndpointCountMax, PrefixIndex, type PrefixMemory } from '../../shm/index.ts';
+import {
+  type EndpointScrape,
+  prefixEndpointCountMax,
+  PrefixIndex,
+  type PrefixJournalWriter,
+  type PrefixMemory,
+} from '../../shm/index.ts';
 import { Participants } from '../participants.ts';
 import type { Picker } from '../pickers.ts';
 import type { PickRequest, PoolView } from '../pool-view.ts';
@@ -35,6 +41,10 @@ export interface KvPickRequest extends PickRequest {
 export interface KvPool {
   readonly view: PoolView;
   readonly memory: PrefixMemory;
+  /** The pool's, of those that have an index. */
+  readonly number: number;
+  /** Where other gateways are told; null: there are none. */
+  readonly journal: PrefixJournalWriter | null;
   /** By endpoint index: the endpoint's number in the index. */
   readonly ordinals: readonly number[];
   readonly learned: KvLearned;
@@ -140,16 +150,17 @@ export class KvPicker implements Picker {
     return this.#request.matchedTokens[index]!;
   }
 
-  #readLoads({ fleet, endpoints, candidates, count, shares }: PoolView): void {
+  #readLoads(view: PoolView): void {
+    const { fleet, endpoints, candidates, count, shares } = view;
     const { rate } = this.#pool.learned;
     const loads = this.#loads;
     const scrape = this.#scrape;
     for (let turn = 0; turn < count; turn++) {
       const index = candidates[turn]!;
       const { slot, url, weight } = endpoints[index]!;
-      const inflight = fleet.inflight(slot);
+      const inflight = view.inflight(slot);
       const isScraped = fleet.readScrape(slot, scrape);
-      loads.pendingTokens[index] = fleet.pendingTokens(slot);
+      loads.pendingTokens[index] = view.pendingTokens(slot);
       loads.inflight[index] = inflight;
       loads.queueDepth[index] = isScraped ? scrape.queueDepth : inflight;
       loads.kvUsageRatio[index] = isScraped ? scrape.kvCacheUsageRatio : 0;
@@ -163,14 +174,14 @@ export class KvPicker implements Picker {
   place(request: KvPickRequest, index: number): boolean {
     const { prompt } = request;
     if (prompt === null) return false;
-    const { fleet, endpoints } = this.#pool.view;
-    const { slot } = endpoints[index]!;
+    const { view } = this.#pool;
+    const { slot } = view.endpoints[index]!;
     const { matchedTokens } = this.#request;
     request.matchedTokens = Math.min(matchedTokens[index]!, request.estimatedTokens);
-    request.aheadTokens = fleet.pendingTokens(slot);
+    request.aheadTokens = view.pendingTokens(slot);
     request.pendingTokens = Math.max(1, request.estimatedTokens - request.matchedTokens);
-    fleet.addPending(slot, request.pendingTokens);
-    this.#index.insert(prompt, this.#pool.ordinals[index]!);
+    view.fleet.addPending(slot, request.pendingTokens);
+    this.#insert(prompt, this.#pool.ordinals[index]!);
     return this.#isKnown;
   }
 
@@ -196,17 +207,31 @@ export class KvPicker implements Picker {
   finish(request: KvPickRequest, usage: TokenUsage | null): void {
     const { prompt } = request;
     if (prompt === null) return;
-    const { ratio } = this.#pool.learned;
+    const { learned, journal, number } = this.#pool;
+    const { ratio } = learned;
     const { horizon } = this.#index;
     const ordinal = this.#pool.ordinals[request.endpointIndex]!;
-    this.#index.insert(prompt, ordinal);
+    this.#insert(prompt, ordinal);
     if (usage === null) return;
     ratio.learn(request.modelLabel, prompt.byteCount, usage.promptTokens);
     const tokenBytes = 1 / ratio.of(request.modelLabel);
-    horizon.useUnnamed(ordinal, Math.round(usage.completionTokens * tokenBytes));
+    const answerBytes = Math.round(usage.completionTokens * tokenBytes);
+    horizon.useUnnamed(ordinal, answerBytes);
+    journal?.unnamed(number, ordinal, answerBytes);
     // Sizes in the index are bytes, and a cache holds tokens.
     horizon.fit(ordinal, tokenBytes);
     this.#compare(request, usage.cachedTokens, ordinal);
+  }
+
+  #insert(prompt: PromptKeys, ordinal: number): void {
+    const { journal, number } = this.#pool;
+    if (journal === null) {
+      this.#index.insert(prompt, ordinal);
+      return;
+    }
+    journal.begin(number, ordinal, prompt.secret);
+    this.#index.insert(prompt, ordinal, journal);
+    journal.end();
   }
 
   /** Only engines that tell of cached tokens at all can contradict; that they do is known from the first that is above 0. */
@@ -216,6 +241,7 @@ export class KvPicker implements Picker {
     else if (request.matchedTokens >= matchedTokensMin && this.#missCounts[index]! > 0) {
       if (++this.#missCounts[index]! <= missesMax) return;
       this.#index.horizon.forget(ordinal);
+      this.#pool.journal?.forget(this.#pool.number, ordinal);
       this.#missCounts[index] = 0;
     }
   }

@@ -19,6 +19,8 @@ export class PromptKeys implements PrefixKeys {
   ends = new Int32Array(0);
   /** Of the whole prompt, hashed or not. */
   byteCount = 0;
+  /** What it was sealed with. */
+  secret = 0;
   #chains = new Int32Array(0);
   #homeSeed = 0;
 
@@ -63,6 +65,7 @@ export class PromptKeys implements PrefixKeys {
    */
   seal(seed: number, secret: number): void {
     this.#homeSeed = seed;
+    this.secret = secret;
     const sealed = mix(seed) ^ secret;
     const high = mix(sealed ^ 0x3c6ef372);
     for (let at = 0; at < this.count; at++) {
