@@ -1,5 +1,6 @@
 import { fail } from '../core/assert.ts';
 import type { MetricRow } from './metric-row.ts';
+import { sharingRows } from './sharing-metrics.ts';
 
 /**
  * The one table of metrics. Writers take the id and the label order from it, the exposition takes all of it. A row's id
@@ -189,6 +190,7 @@ const rows = {
     labels: ['pool'],
     help: 'Lookups in the prefix index that found a match.',
   },
+  ...sharingRows,
   retries: {
     name: 'penstock_retries_total',
     type: 'counter',

@@ -65,6 +65,12 @@ test('config: when only listeners and pools are given, every other setting has t
     },
   ]);
   expect(config.models).toEqual([]);
+  expect(config.sharing).toEqual({
+    url: null,
+    password: null,
+    namespace: 'penstock',
+    tls: { caPath: null, serverName: null },
+  });
   expect(config.filterChains).toEqual([]);
   expect(config.pools).toEqual([
     {

@@ -57,6 +57,7 @@ export function fileReferences(
     holders.push([tls, 'client_ca_path']);
   }
   for (const pool of parts(root, 'pools')) holders.push([part(pool, 'tls'), 'ca_path']);
+  holders.push([part(part(root, 'sharing'), 'tls'), 'ca_path']);
   for (const chain of parts(root, 'filter_chains')) {
     for (const filter of parts(chain, 'filters')) holders.push([filter, 'module']);
   }

@@ -133,7 +133,7 @@ const single: readonly (readonly [string, string, readonly string[]])[] = [
     'an alias is part of itself',
     'x: &a [*a]',
     [
-      '3:1: x: unknown key; expected one of listeners, admin, runtime, logging, limits, timeouts, accounting, models, default_pool, pools, filter_chains',
+      '3:1: x: unknown key; expected one of listeners, admin, runtime, logging, limits, timeouts, accounting, models, default_pool, pools, sharing, filter_chains',
       '3:8: x[0]: an alias refers to what it is part of',
     ],
   ],

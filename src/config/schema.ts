@@ -18,6 +18,7 @@ import {
 import { filterChain } from './filter-schema.ts';
 import { autoOrInteger, downstreamWriteMs, listenerPriority, modelPriority, overloadShape } from './overload-schema.ts';
 import { pool } from './pool-schema.ts';
+import { sharing } from './sharing-schema.ts';
 import { filePath, name, passphrase, secret, serverName } from './text-field.ts';
 
 const certificate = section(
@@ -286,6 +287,7 @@ export const fileSchema = section(
       }),
     ),
     pools: list(pool, 'pools', { min: 1, max: countMax.pools, doc: 'Groups of interchangeable endpoints.' }),
+    sharing,
     filter_chains: list(filterChain, 'filter chains', {
       default: [],
       max: countMax.filterChains,

@@ -4,7 +4,7 @@ import { certificateFacts, configFingerprint, formatProblem, loadConfig, restart
 import type { CertificateFacts, Config, FileTexts } from '../config/index.ts';
 import { Clock } from '../core/index.ts';
 import type { ListenPorts, Snapshot } from '../shard/protocol.ts';
-import { Admission, createSharedMemory, FleetTable, Heartbeats, SharedBudget } from '../shm/index.ts';
+import { Admission, createSharedMemory, FleetTable, Heartbeats, SeriesWriter, SharedBudget } from '../shm/index.ts';
 import type { SharedMemory } from '../shm/index.ts';
 import type { BackoffRule } from './backoff.ts';
 import { ConfigWatch } from './config-watch.ts';
@@ -20,11 +20,13 @@ import { reclaimShard } from './lost-shard.ts';
 import { QueueRows } from './queue-rows.ts';
 import { PrefixMemories } from './prefix-memories.ts';
 import { bodyBudgetBytes, MemoryWatch } from './memory-watch.ts';
-import { modelRowsOf } from './model-rows.ts';
+import { clearReusedRows, modelRowsOf } from './model-rows.ts';
 import { ProbeClient } from './probe-client.ts';
 import type { ProbeTarget } from './probe-client.ts';
 import { Recall } from './recall.ts';
 import { Scraper } from './scrape.ts';
+import { Sharing } from './sharing/sharing.ts';
+import { storeOf } from './sharing/store.ts';
 import { patienceDefault, ShardSet } from './shard-set.ts';
 import type { Patience } from './shard-set.ts';
 import { ShardError } from './shard-thread.ts';
@@ -91,6 +93,10 @@ export class Control {
   readonly scraper: Scraper;
   readonly stalls: StallWatch;
   readonly lostReleases: LostReleases;
+  /** Of this thread. */
+  readonly series: SeriesWriter;
+  /** Null where nothing is shared with other gateways. */
+  readonly sharing: Sharing | null;
   readonly #options: ControlOptions;
   readonly #probes = new ProbeClient((path) => this.#texts[path]!);
   readonly #slots: EndpointSlots;
@@ -126,7 +132,9 @@ export class Control {
       endpointCountMax,
       bufferedBytesMax: bodyBudgetBytes(config.limits.bufferedBytesMax, log),
       hashSeed: hashSeedOf(options.env[hashSecretVariable]),
+      isSharing: config.sharing.url !== null,
     });
+    this.series = new SeriesWriter(this.memory, -1);
     this.connectionsMax = connectionsMaxOf(config, shardCount, log);
     this.#memoryWatch = new MemoryWatch(new Admission(this.memory, -1));
     this.fleet = new FleetTable(this.memory, -1);
@@ -145,6 +153,10 @@ export class Control {
       queueRows: this.#queueRows.plan(config),
       texts: options.texts,
     };
+    const { memory, fleet, series } = this;
+    const store = storeOf(config.sharing, options.texts);
+    this.sharing = store && new Sharing({ store, memory, fleet, memories: this.#prefixes, series, log });
+    this.sharing?.plan(this.#snapshot);
     this.#fingerprint = configFingerprint(config);
     this.#certificates = certificateFacts(config, options.texts);
     warnOfExpiry(log, this.#certificates, Date.now());
@@ -240,6 +252,7 @@ export class Control {
     try {
       const { listeners } = config;
       const isFree = listeners.some(({ address }) => address.port === 0);
+      await this.sharing?.start();
       this.#ports = await this.shards.start(() => portsToBind(listeners, this.shards.count), isFree);
     } catch (error) {
       if (!(error instanceof ShardError)) throw error;
@@ -323,6 +336,7 @@ export class Control {
       return { ok: false, problems: refusals };
     }
     this.#snapshot = next;
+    this.sharing?.plan(next);
     this.#hasEndMark = loaded.hasEndMark;
     this.#fingerprint = configFingerprint(loaded.config);
     this.#certificates = certificateFacts(loaded.config, loaded.texts);
@@ -361,6 +375,7 @@ export class Control {
     this.#memoryWatch.stop();
     this.lostReleases.stop();
     this.#prefixes.stop();
+    this.sharing?.stop();
     this.#queueRows.stop();
     if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);
     await this.#probes.close();
@@ -373,17 +388,6 @@ export class Control {
     return config.pools.flatMap((pool, poolIndex) =>
       pool.endpoints.map((endpoint, index) => ({ slot: endpointSlots[poolIndex]![index]!, pool, endpoint })),
     );
-  }
-}
-
-/** Where a row had another model, or none, what it says is not about the one it has now. */
-function clearReusedRows(fleet: FleetTable, old: Snapshot, next: Snapshot): void {
-  for (const [poolIndex, pool] of next.config.pools.entries()) {
-    const earlier = old.modelRows[old.config.pools.findIndex(({ name }) => name === pool.name)] ?? [];
-    for (const [row, model] of next.modelRows[poolIndex]!.entries()) {
-      if (model === '' || model === earlier[row]) continue;
-      for (const slot of next.endpointSlots[poolIndex]!) fleet.health.clearRow(slot, row);
-    }
   }
 }
 

@@ -7,7 +7,6 @@ import { counterCell } from '../account/metric-cells.ts';
 import { metrics } from '../account/metrics.ts';
 import { formatProblem, loadConfig } from '../config/index.ts';
 import type { LoadResult } from '../config/index.ts';
-import { SeriesWriter } from '../shm/index.ts';
 import { adminRoutes } from './admin-routes.ts';
 import { AdminPort } from './admin-port.ts';
 import { rejectCodeFromStrings } from './code-generation.ts';
@@ -96,9 +95,8 @@ async function runConfig(
   } catch (error) {
     return finish(log, sink, startCode(log, error));
   }
-  const series = new SeriesWriter(control.memory, -1);
-  const droppedCell = counterCell(series, metrics.logLinesDropped, []);
-  onDropped = (lineCount) => series.add(droppedCell, lineCount);
+  const droppedCell = counterCell(control.series, metrics.logLinesDropped, []);
+  onDropped = (lineCount) => control.series.add(droppedCell, lineCount);
   const admin = new AdminPort({ routes: adminRoutes(control), config: config.admin, log });
   onSignals(control, log);
   let code: ExitCode = ExitCode.drained;

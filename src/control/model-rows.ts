@@ -1,5 +1,6 @@
 import type { Config } from '../config/index.ts';
-import { firstModelRow, healthRowCount } from '../shm/index.ts';
+import type { Snapshot } from '../shard/protocol.ts';
+import { type FleetTable, firstModelRow, healthRowCount } from '../shm/index.ts';
 
 /**
  * Which row of the health table is which model, by pool: endpoints are judged for each model that a target names there, as
@@ -28,4 +29,15 @@ export function modelRowsOf(config: Config, before?: ModelRowsBefore): string[][
 export interface ModelRowsBefore {
   readonly config: Config;
   readonly modelRows: readonly (readonly string[])[];
+}
+
+/** Where a row had another model, or none, what it says is not about the one it has now. */
+export function clearReusedRows(fleet: FleetTable, old: Snapshot, next: Snapshot): void {
+  for (const [poolIndex, pool] of next.config.pools.entries()) {
+    const earlier = old.modelRows[old.config.pools.findIndex(({ name }) => name === pool.name)] ?? [];
+    for (const [row, model] of next.modelRows[poolIndex]!.entries()) {
+      if (model === '' || model === earlier[row]) continue;
+      for (const slot of next.endpointSlots[poolIndex]!) fleet.health.clearRow(slot, row);
+    }
+  }
 }

@@ -7,6 +7,7 @@ import type { Control } from './control.ts';
 import { modelHealth } from './endpoint-health.ts';
 import { endpointStateName, endpointStateNames } from './fleet-status.ts';
 import { leaseTotals } from './lease-totals.ts';
+import { addSharing } from './sharing/sharing-status.ts';
 import { packageVersion } from './version.ts';
 
 /** `GET /metrics`: what the shards wrote, and the values that are read from elsewhere at each scrape. */
@@ -41,6 +42,7 @@ export function renderMetrics(control: Control, series: SeriesSnapshot): string 
     for (const name of endpointStateNames) add(metrics.endpointState, [pool, url, name], name === 'draining' ? 1 : 0);
   }
   addPrefixRatios(series, add);
+  addSharing(control.sharing, add);
   for (const [kind, count] of Object.entries(leaseTotals(series).outstanding)) add(metrics.leasesOpen, [kind], count);
   const budget = new SharedBudget(memory, -1);
   for (let shard = 0; shard < memory.shardCount; shard++)

@@ -10,6 +10,8 @@ import type { CertificateStatus } from './expiry.ts';
 import { endpointStatuses, poolReadiness } from './fleet-status.ts';
 import type { EndpointStatus, PoolReadiness } from './fleet-status.ts';
 import type { HealthMode } from './health.ts';
+import { sharingStatus } from './sharing/sharing-status.ts';
+import type { SharingStatus } from './sharing/sharing-status.ts';
 import { packageVersion } from './version.ts';
 
 /** The answer of `GET /ready`. `missing` says in words what it still waits for; empty when `ready`. */
@@ -76,6 +78,8 @@ export interface Status {
   readonly certificates: readonly CertificateStatus[];
   readonly shards: readonly ShardStatus[];
   readonly pools: readonly PoolStatus[];
+  /** With other gateways; null where nothing is shared. */
+  readonly sharing: SharingStatus | null;
   /** Endpoints that left the configuration and still have exchanges or connections. */
   readonly draining: readonly DrainingStatus[];
 }
@@ -172,6 +176,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
         })),
       };
     }),
+    sharing: sharingStatus(control.sharing),
     draining: control.draining.map(({ slot, pool, url }) => ({
       pool,
       url,
