@@ -9,6 +9,7 @@ import { disturb } from './disturbance.mjs';
 import { Engines, Gateway } from './fleet.mjs';
 import { measuresOfRun } from './measures.mjs';
 import { predict } from './prediction.mjs';
+import { startStore, storeProgram } from './store.mjs';
 import { drive } from './traffic.mjs';
 
 const failuresKept = 5;
@@ -36,7 +37,10 @@ const failuresKept = 5;
  */
 export async function runHttpCase(spec, firstSeed, print) {
   const { name, title, seconds } = spec;
-  const variants = spec.variants.map((variant) => ({ variant, rounds: /** @type {HttpRound[]} */ ([]) }));
+  const possible = spec.variants.filter(({ isSharing = false }) => storeProgram !== null || !isSharing);
+  if (possible.length < spec.variants.length)
+    print(`  ${name}: SKIPPED what shares: no valkey-server or redis-server here`);
+  const variants = possible.map((variant) => ({ variant, rounds: /** @type {HttpRound[]} */ ([]) }));
   const engines = new Engines();
   try {
     await engines.start(endpointCount, spec.workload({ seed: firstSeed, seconds }).engine);
@@ -47,7 +51,7 @@ export async function runHttpCase(spec, firstSeed, print) {
         await engines.reset();
         const { measured, aftermath, failures } = await runOnce(spec, variant, workload, engines, seed);
         const predicted = predict(workload, variant.picker, endpointCount, seed, {
-          routers: { count: variant.shards, sharing: 'shared', lagMs: 0 },
+          routers: routersOf(variant),
         });
         rounds.push({ seed, measured, predicted, aftermath, failures });
         print(`  ${name}, round ${round + 1}, ${variant.name}: ${summaryOf(measured)}`);
@@ -67,13 +71,18 @@ export async function runHttpCase(spec, firstSeed, print) {
  * @param {Engines} engines
  * @param {number} seed
  */
-async function runOnce(spec, { picker, shards }, workload, engines, seed) {
-  const gateway = await Gateway.start({ picker, shards, engineUrls: engines.urls });
+async function runOnce(spec, { picker, shards, gateways: count = 1, isSharing = false }, workload, engines, seed) {
+  const store = isSharing ? await startStore() : null;
+  /** @type {Gateway[]} */
+  const gateways = [];
   try {
-    const pids = treeOf(gateway.pid);
+    const options = { picker, shards, engineUrls: engines.urls, storeUrl: store?.url ?? null };
+    for (let index = 0; index < count; index++) gateways.push(await Gateway.start(options));
+    const [gateway] = gateways;
+    const pids = gateways.flatMap(({ pid }) => treeOf(pid));
     const before = { gateway: costOf(pids).cpuS, engines: costOf(engines.pids).cpuS, client: cpuUsage() };
     const startMs = performance.now();
-    const exchangesPromise = drive({ port: gateway.port, workload, seed });
+    const exchangesPromise = drive({ port: gateways.map(({ port }) => port), workload, seed });
     const disturbed =
       spec.disturbance === null
         ? null
@@ -89,9 +98,9 @@ async function runOnce(spec, { picker, shards }, workload, engines, seed) {
       clientS: (client.user + client.system) / 1e6,
       wallS: (performance.now() - startMs) / 1000,
     };
-    const metrics = await gateway.metrics();
-    await gateway.stop();
-    const lines = gateway.accessLines();
+    const metrics = (await Promise.all(gateways.map((each) => each.metrics()))).join('\n');
+    await Promise.all(gateways.map((each) => each.stop()));
+    const lines = gateways.flatMap((each) => each.accessLines());
     const reasons = new Map(lines.map(({ request_id: id, reason }) => [id, reason]));
     const failures = exchanges
       .filter(({ failure }) => failure !== '')
@@ -103,8 +112,15 @@ async function runOnce(spec, { picker, shards }, workload, engines, seed) {
     const measured = measuresOfRun({ exchanges, lines, metrics, cpu });
     return { measured, aftermath: incident === null ? null : incident(exchanges), failures };
   } finally {
-    await gateway.stop();
+    await Promise.all(gateways.map((each) => each.stop()));
+    await store?.stop();
   }
+}
+
+/** As the simulation calls it. Told after 75 ms in the mean: up to 50 ms until it is sent, and as much until it is read. @param {import('./cases.mjs').Variant} variant @returns {import('../routers.mjs').RouterOptions} */
+function routersOf({ shards, gateways = 1, isSharing = false }) {
+  if (gateways === 1) return { count: shards, sharing: 'shared', lagMs: 0 };
+  return { count: gateways, sharing: isSharing ? 'synced' : 'private', lagMs: 75 };
 }
 
 /** @param {import('./measures.mjs').HttpMeasures} measured */

@@ -9,6 +9,8 @@ import { conversations, shared } from './workloads.mjs';
  * @property {string} name
  * @property {import('./prediction.mjs').Picker} picker
  * @property {number} shards
+ * @property {number} [gateways] 1 without it; each request goes to one at random
+ * @property {boolean} [isSharing] through a store
  *
  * @typedef {object} Disturbance what is killed, with SIGKILL
  * @property {'engine' | 'gateway'} who
@@ -30,6 +32,17 @@ export const endpointCount = 4;
 /** @param {import('./prediction.mjs').Picker} picker @param {number} [shards] @returns {Variant} */
 function variant(picker, shards = 1) {
   return { name: shards === 1 ? picker : `${picker}, ${shards} shards`, picker, shards };
+}
+
+/** @param {number} gateways @param {boolean} isSharing @returns {Variant} */
+function several(gateways, isSharing) {
+  return {
+    name: `kv_aware, ${gateways} ${isSharing ? 'sharing' : 'alone'}`,
+    picker: 'kv_aware',
+    shards: 1,
+    gateways,
+    isSharing,
+  };
 }
 
 const [kv, roundRobin] = [variant('kv_aware'), variant('round_robin')];
@@ -64,6 +77,16 @@ export const httpCases = [
     isDefault: false,
   },
   {
+    name: 'gateways',
+    title: 'as shared; through one gateway, two and four, which share what they learn or do not',
+    workload: shared,
+    variants: [kv, several(2, true), several(4, true), several(2, false), several(4, false)],
+    seconds: 10,
+    rounds: 1,
+    disturbance: null,
+    isDefault: false,
+  },
+  {
     name: 'engine-killed',
     title: 'as shared; one engine is killed, and comes back without its cache',
     workload: shared,
@@ -88,7 +111,9 @@ export const httpCases = [
 /** Shows that it works, proves nothing. @type {readonly HttpCase[]} */
 export const quickCases = httpCases.map((one) => ({
   ...one,
-  variants: one.variants.filter(({ name }) => ['kv_aware', 'kv_aware, 2 shards', 'round_robin'].includes(name)),
+  variants: one.variants.filter(({ name }) =>
+    ['kv_aware', 'kv_aware, 2 shards', 'kv_aware, 2 sharing', 'round_robin'].includes(name),
+  ),
   // Longer than an answer takes, where somebody is killed in the middle.
   seconds: one.disturbance === null ? 2 : 5,
   rounds: 1,

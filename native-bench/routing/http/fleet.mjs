@@ -96,8 +96,10 @@ export class Gateway {
   }
 
   /** As users run it, with the access log on: that is where a request's matched tokens are told. */
-  static async start(/** @type {{ picker: string, shards: number, engineUrls: readonly string[] }} */ options) {
-    const { picker, shards, engineUrls } = options;
+  static async start(
+    /** @type {{ picker: string, shards: number, engineUrls: readonly string[], storeUrl?: string | null }} */ options,
+  ) {
+    const { picker, shards, engineUrls, storeUrl = null } = options;
     const folder = mkdtempSync(join(tmpdir(), 'penstock-routing-'));
     const port = await freePort();
     const adminPort = await freePort();
@@ -107,6 +109,7 @@ export class Gateway {
       `listeners: [{ name: public, address: "127.0.0.1:${port}", filter_chains: [log] }]
 admin: { address: "127.0.0.1:${adminPort}" }
 runtime: { shards: ${shards} }
+sharing: { url: ${storeUrl === null ? '' : JSON.stringify(storeUrl)} }
 models: [{ name: ${modelName}, targets: [{ pool: fleet }] }]
 pools:
   - name: fleet

@@ -9,7 +9,7 @@ import { Draw } from '../draw.mjs';
 import { modelName } from './fleet.mjs';
 import { nextMessages, openingMessages } from './prompt-text.mjs';
 
-/** Kept alive and drawn at random, so that the shards of a gateway get equal parts. */
+/** Kept alive and drawn at random, so that gateways, and the shards of each, get equal parts. */
 const connectionCount = 64;
 
 /**
@@ -32,16 +32,17 @@ const connectionCount = 64;
 /** @typedef {{ messages: import('./prompt-text.mjs').Message[], before: import('../request.mjs').Spec, answer: string }} Past */
 
 /**
- * Sends all of a workload. Resolves when every answer has ended.
- * @param {{ port: number, workload: import('./workloads.mjs').HttpWorkload, seed: number }} options
+ * Sends all of a workload, to one gateway or in equal parts to several. Resolves when every answer has ended.
+ * @param {{ port: number | readonly number[], workload: import('./workloads.mjs').HttpWorkload, seed: number }} options
  * @returns {Promise<Exchange[]>} in the order in which they were due
  */
 export function drive({ port, workload, seed }) {
-  return new Traffic(port, workload, seed).run();
+  return new Traffic(typeof port === 'number' ? [port] : port, workload, seed).run();
 }
 
 class Traffic {
-  #port;
+  #ports;
+  #connectionCount = 0;
   #workload;
   #queue;
   #draw;
@@ -60,9 +61,9 @@ class Traffic {
   #isOver = false;
   #done = () => {};
 
-  /** @param {number} port @param {import('./workloads.mjs').HttpWorkload} workload @param {number} seed */
-  constructor(port, workload, seed) {
-    this.#port = port;
+  /** @param {readonly number[]} ports @param {import('./workloads.mjs').HttpWorkload} workload @param {number} seed */
+  constructor(ports, workload, seed) {
+    this.#ports = ports;
     this.#workload = workload;
     this.#queue = new ArrivalQueue(workload.specs);
     this.#draw = new Draw(seed);
@@ -128,7 +129,7 @@ class Traffic {
     const connection = this.#take();
     const splitter = new EventSplitter();
     let isDone = false;
-    connection.send(requestOf(this.#port, exchange.id, messages, spec.outputTokens), {
+    connection.send(requestOf(exchange.id, messages, spec.outputTokens), {
       onHead: (status, headers) => {
         exchange.endpoint = headers.get('x-sim-endpoint') ?? '';
         if (status !== 200) throw new Error(`status ${status}`);
@@ -177,7 +178,8 @@ class Traffic {
   }
 
   #connect() {
-    const connection = new HttpConnection('127.0.0.1', this.#port, (closed) => {
+    const port = this.#ports[this.#connectionCount++ % this.#ports.length];
+    const connection = new HttpConnection('127.0.0.1', port, (closed) => {
       this.#all.delete(closed);
       const at = this.#idle.indexOf(closed);
       if (at < 0 || this.#isOver) return;
@@ -190,12 +192,11 @@ class Traffic {
 }
 
 /**
- * @param {number} port
  * @param {string} id
  * @param {readonly import('./prompt-text.mjs').Message[]} messages
  * @param {number} outputTokens
  */
-function requestOf(port, id, messages, outputTokens) {
+function requestOf(id, messages, outputTokens) {
   const body = Buffer.from(
     JSON.stringify({
       model: modelName,
@@ -206,7 +207,7 @@ function requestOf(port, id, messages, outputTokens) {
       stream_options: { include_usage: true },
     }),
   );
-  const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\ncontent-type: application/json\r\nx-request-id: ${id}\r\ncontent-length: ${body.length}\r\n\r\n`;
+  const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\nx-request-id: ${id}\r\ncontent-length: ${body.length}\r\n\r\n`;
   return [Buffer.from(head, 'latin1'), body];
 }
 

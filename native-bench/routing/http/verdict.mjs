@@ -6,6 +6,8 @@ import { predictedOf } from './prediction.mjs';
 const toleranceRatio = 0.1;
 /** Of the hit rate of one shard. */
 const shardsRatioMin = 0.99;
+/** Of the hit rate of one gateway: how much those that share may have less, in points. */
+const sharingPointsMax = 0.02;
 
 /** @typedef {{ median: number, low: number, high: number }} Range over the rounds, lowest and highest */
 /** @typedef {{ name: string, what: string, value: number, wanted: string, isMet: boolean }} Verdict */
@@ -56,7 +58,9 @@ export function ratios(one, other, measure) {
 /** @param {import('./bench.mjs').HttpCaseResult} result @returns {Verdict[]} */
 export function verdictsOf({ name, variants }) {
   const of = (/** @type {string} */ picker, shards = 1) =>
-    variants.find(({ variant }) => variant.picker === picker && variant.shards === shards);
+    variants.find(
+      ({ variant }) => variant.picker === picker && variant.shards === shards && (variant.gateways ?? 1) === 1,
+    );
   const verdicts = /** @type {Verdict[]} */ ([]);
   /** @param {string} what @param {number} value @param {string} wanted @param {boolean} isMet */
   const add = (what, value, wanted, isMet) => verdicts.push({ name, what, value, wanted, isMet });
@@ -89,6 +93,15 @@ export function verdictsOf({ name, variants }) {
     if (kv === undefined || several.variant.picker !== 'kv_aware' || several.variant.shards === 1) continue;
     const { median } = ratios(several, kv, 'hit').measured;
     add(`hit of ${several.variant.shards} shards over one`, median, `>= ${shardsRatioMin}`, median >= shardsRatioMin);
+  }
+  for (const several of variants) {
+    const { gateways = 1, isSharing = false } = several.variant;
+    if (kv === undefined || gateways === 1) continue;
+    const hit = measuredRange(several, 'hit').median;
+    const less = measuredRange(kv, 'hit').median - hit;
+    if (isSharing)
+      add(`hit of ${gateways} that share, less than one`, less, `<= ${sharingPointsMax}`, less <= sharingPointsMax);
+    else near(`hit of ${gateways} alone, measured over predicted`, hit / predictedRange(several, 'hit').median);
   }
   return verdicts;
 }
