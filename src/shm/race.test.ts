@@ -368,3 +368,46 @@ test.each([
   },
   15_000,
 );
+
+test('journal: when a shard writes without a pause and control reads beside it, every entry is whole, in order, or counted as lost', async () => {
+  const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 1, bufferedBytesMax: 1, isSharing: true });
+  const writing = `
+    const writer = new shm.PrefixJournalWriter(memory.journals[0]);
+    let written = 0;
+    for (let round = 1; round <= 60000; round++) {
+      const count = 1 + random(200);
+      writer.begin(round & 0xffff, round & 0xff, round);
+      for (let block = 0; block < count; block++) writer.add(round, round ^ block, count);
+      writer.end();
+      written += count;
+    }
+    Atomics.store(words, 0, written);
+    return written;`;
+  const reading = `
+    const reader = new shm.PrefixJournalReader(memory.journals[0]);
+    let read = 0, wrong = 0, last = 0;
+    const take = () => {
+      while (reader.next()) {
+        const { secret, count } = reader;
+        if (secret <= last || reader.pool !== (secret & 0xffff) || reader.endpoint !== (secret & 0xff)) wrong++;
+        last = secret;
+        let before = -1;
+        for (let at = 0; at < count; at++) {
+          const block = reader.high(at) ^ secret; // One that was lost leaves a gap.
+          if (reader.low(at) !== secret || block <= before || block >= reader.blockBytes(at)) wrong++;
+          before = block;
+        }
+        read += count;
+      }
+    };
+    while (Atomics.load(words, 0) === 0) take();
+    take();
+    return { read, wrong, lost: reader.lostCount };`;
+  const [written, outcome] = (await race(memory, [
+    { shardIndex: 0, body: writing },
+    { shardIndex: 0, body: reading },
+  ])) as [number, { read: number; wrong: number; lost: number }];
+  expect(outcome.wrong).toBe(0);
+  expect(outcome.read + outcome.lost).toBe(written);
+  expect(outcome.read).toBeGreaterThan(100_000);
+}, 30_000);

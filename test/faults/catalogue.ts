@@ -103,7 +103,11 @@ export const families: readonly Family[] = [
       fault(55, 'CPU starvation', 'served in order; admin answers within 1 s'),
       fault(56, 'system calls that fail', 'only requests fail'),
       fault(57, 'DNS down', 'last good addresses serve; nobody else waits'),
-      fault(58, 'shared store down', 'budgets in their configured mode'),
+      fault(
+        58,
+        'shared store down, silent, or full of garbage',
+        'requests never wait for it; sharing goes on when it is back',
+      ),
       fault(59, 'TLS handshake flood and garbage', 'handshake deadline; CPU share bounded; others served'),
       fault(60, 'disk full at start', 'clear error and exit code, or a full start: no half'),
     ],

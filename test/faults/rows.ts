@@ -4,6 +4,7 @@ import { configRows } from './rows/config.ts';
 import { endpointRows } from './rows/endpoint.ts';
 import { exhaustionRows } from './rows/exhaustion.ts';
 import { gatewayRows } from './rows/gateway.ts';
+import { sharingRows } from './rows/sharing.ts';
 
 export const rows: readonly FaultRow[] = [
   ...clientRows,
@@ -11,10 +12,8 @@ export const rows: readonly FaultRow[] = [
   ...endpointRows,
   ...configRows,
   ...exhaustionRows,
+  ...sharingRows,
 ];
 
 /** Faults of what the product does not have: listed, never passed. */
-export const missingRows: readonly MissingRow[] = [
-  { id: 'F47', needs: 'tenants with URLs of their own' },
-  { id: 'F58', needs: 'a shared store' },
-];
+export const missingRows: readonly MissingRow[] = [{ id: 'F47', needs: 'tenants with URLs of their own' }];

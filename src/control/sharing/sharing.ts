@@ -58,7 +58,7 @@ const readGapMs = 25;
 const sliceMs = 2;
 /** A start waits no longer for a store that neither answers nor refuses. */
 const startWaitMs = 1000;
-const backoffRule = { firstMs: 250, maxMs: 5000, healthyMs: 10_000 };
+const backoffRule = { firstMs: 250, maxMs: 2000, healthyMs: 10_000 };
 /** Batches on their way whose time is kept; more are never open. */
 const sentTimesMask = 1023;
 
