@@ -159,3 +159,17 @@ test.each(pickerNames)(
     expect(pickEndpoint(view, picker, request, 1000)).toBeLessThan(0);
   },
 );
+
+test('pick: when other gateways have requests at an endpoint, pickers count them, and limits do not', () => {
+  const made = pool('least_request', 0, 1);
+  const [first, second, third] = made.endpoints.map(({ slot }) => slot);
+  made.fleet.peers.set(first!, { inflight: 7, inflightTokens: 700, pendingTokens: 70 });
+  made.fleet.peers.set(third!, { inflight: 3, inflightTokens: 300, pendingTokens: 30 });
+  expect([made.view.inflight(first!), made.view.inflightTokens(first!), made.view.pendingTokens(first!)]).toEqual([
+    7, 700, 70,
+  ]);
+  expect(made.fleet.inflight(first!)).toBe(0);
+  // Each takes one: whoever has one of ours is full, whatever the others have there.
+  expect([made.pick(0), made.pick(0), made.pick(0), made.pick(0)]).toEqual([1, 2, 0, allFull]);
+  expect(made.view.inflight(second!)).toBe(1);
+});

@@ -1,11 +1,18 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type RunningGateway, startGateway } from '../rig/gateway-process.ts';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { freePort, type RunningGateway, startGateway } from '../rig/gateway-process.ts';
 import { answerChat, ModelServer } from '../rig/model-server.ts';
 import { Valkey, valkeyHint, valkeyProgram } from '../rig/valkey.ts';
 
 // Several gateways that share a store: what one learns the others know, and no request needs it.
+
+// Up to three gateways are started, in processes of their own, on a machine that may do other things.
+vi.setConfig({ testTimeout: 60_000 });
 
 const engineCount = 4;
 const engines: ModelServer[] = [];
@@ -250,6 +257,58 @@ describe.skipIf(valkeyProgram === null)(`with a store${valkeyHint}`, () => {
       const answer = await ask(second, prompt);
       return answer.endpoint === endpoint && answer.inflight === 0;
     });
+  });
+
+  test('sharing: when the store wants a user and gives it few rights, gateways with its password share, and one without does not', async () => {
+    const rights = '~{penstock}:* +xadd +xread +xrange +xrevrange +set +get +time +ping'.split(' ');
+    const guarded = await Valkey.start(['--user', 'default', 'off', '--user', 'edge', 'on', '>hush hush', ...rights]);
+    onTestFinished(() => guarded.down());
+    const address = guarded.url.replace('redis://', '');
+    const first = await start({ sharing: `url: "redis://edge:hush%20hush@${address}"` });
+    const second = await start({ sharing: `url: "redis://edge@${address}", password: "hush hush"` });
+    await eventually('they know of each other', areTogether);
+    expectTogether(await askBoth(first, second));
+    const stranger = await start({ sharing: `url: "redis://edge@${address}", password: "wrong wrong"` });
+    expect((await sharingOf(stranger))!.up).toBe(false);
+    expect(await ask(stranger, newPrompt())).toMatchObject({ status: 200 });
+    expect(stranger.log()).toContain('WRONGPASS');
+    for (const gateway of gateways) {
+      const config = JSON.stringify(await gateway.admin('/config'));
+      expect(gateway.output() + config).not.toMatch(/hush( |%20)hush|wrong wrong/);
+    }
+  });
+
+  test('sharing: when the store speaks TLS, its certificate is checked', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'penstock-sharing-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+    const names = ['-subj', '/CN=store.test', '-addext', 'subjectAltName=DNS:store.test'];
+    const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+    const made = spawnSync('openssl', ['req', '-x509', ...kind, ...names, '-keyout', key, '-out', cert], {
+      encoding: 'utf8',
+    });
+    expect(made.status, made.stderr).toBe(0);
+    const tlsPort = await freePort();
+    const files = [
+      '--tls-cert-file',
+      cert,
+      '--tls-key-file',
+      key,
+      '--tls-ca-cert-file',
+      cert,
+      '--tls-auth-clients',
+      'no',
+    ];
+    const secure = await Valkey.start(['--tls-port', `${tlsPort}`, ...files]);
+    onTestFinished(() => secure.down());
+    const url = `url: "rediss://127.0.0.1:${tlsPort}"`;
+    const first = await start({ sharing: `${url}, tls: { ca_path: "${cert}", server_name: store.test }` });
+    await eventually('it is reached', async () => (await sharingOf(first))!.up);
+    const another = await start({ sharing: `${url}, tls: { ca_path: "${cert}" }` });
+    expect((await sharingOf(another))!.up, 'not the name on the certificate').toBe(false);
+    const doubtful = await start({ sharing: `${url}, tls: { server_name: store.test }` });
+    expect((await sharingOf(doubtful))!.up, 'nobody vouches for it').toBe(false);
+    expect(await ask(doubtful, newPrompt())).toMatchObject({ status: 200 });
   });
 
   test('sharing: when the store is full of what no gateway wrote, nothing of it is taken, and nothing is harmed', async () => {

@@ -1,6 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { PromptParts, RequestScanner } from '../../http/index.ts';
-import { createPrefixMemory, createSharedMemory, EndpointState, Fault, FleetTable, otherRow } from '../../shm/index.ts';
+import {
+  createPrefixMemory,
+  createSharedMemory,
+  EndpointState,
+  Fault,
+  FleetTable,
+  JournalKind,
+  otherRow,
+  PrefixJournalReader,
+  PrefixJournalWriter,
+} from '../../shm/index.ts';
 import { Random } from '../../sim/random.ts';
 import { explainPick } from '../explain.ts';
 import { pickEndpoint } from '../pick.ts';
@@ -20,7 +30,7 @@ type Request = { -readonly [Key in keyof KvPickRequest]: KvPickRequest[Key] };
 
 /** A pool with its index, as a shard has it. */
 function pool(name: string, endpointCount = 3, weights: readonly number[] = []) {
-  const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 256, bufferedBytesMax: 1024 });
+  const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 256, bufferedBytesMax: 1024, isSharing: true });
   const control = new FleetTable(memory, -1);
   const fleet = new FleetTable(memory, 0);
   const endpoints = Array.from({ length: endpointCount }, (_, index) => {
@@ -35,8 +45,8 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     view,
     memory: createPrefixMemory(4096, 256, 1_000_000),
     ordinals: endpoints.map((_, index) => index),
-    number: 0,
-    journal: null,
+    number: 5,
+    journal: new PrefixJournalWriter(memory.journals[0]!),
     learned: new KvLearned(),
     policy: makePolicy(name, view.hashes, random),
     fallback: makePicker(name, endpointCount, { random, shardIndex: 0 }),
@@ -76,7 +86,8 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     return made.endpointIndex;
   };
   const explain = (made: Request): string => explainPick(view, kv, kv, name, made, made.endpointIndex);
-  return { control, fleet, view, endpoints, kv, request, send, end, serve, explain };
+  const journal = new PrefixJournalReader(memory.journals[0]!);
+  return { control, fleet, view, endpoints, kv, request, send, end, serve, explain, journal };
 }
 
 const parts = new PromptParts();
@@ -96,6 +107,32 @@ function promptOf(text: string): PromptKeys {
 }
 
 const textOf = (number: number): string => `${number} is what the gauge says. `.repeat(400);
+
+test('kv picker: when a prompt is sent, the blocks that were not known there are written down for other gateways', () => {
+  const { serve, journal } = pool('kv_aware');
+  const read = (): number[][] => {
+    const found: number[][] = [];
+    while (journal.next()) {
+      expect([journal.kind, journal.pool, journal.secret]).toEqual([JournalKind.blocks, 5, 2]);
+      found.push([journal.endpoint, ...Array.from({ length: journal.count }, (_, block) => journal.low(block))]);
+    }
+    return found;
+  };
+  const prompt = textOf(1);
+  const home = serve(prompt);
+  const keys = promptOf(prompt);
+  expect(read(), 'when it is placed; nothing when it ends').toEqual([
+    [home, ...[...keys.lows.subarray(0, keys.count)].toReversed()],
+  ]);
+  expect([serve(prompt), read()], 'known').toEqual([home, []]);
+  const longer = `${prompt} And now?`.padEnd(prompt.length + 3000, ' Is it high?');
+  expect(serve(longer)).toBe(home);
+  const known = new Set(keys.lows.subarray(0, keys.count));
+  const next = promptOf(longer);
+  const unknown = [...next.lows.subarray(0, next.count)].filter((low) => !known.has(low));
+  expect(unknown.length).toBeGreaterThan(3);
+  expect(read(), 'only those behind the match').toEqual([[home, ...unknown.toReversed()]]);
+});
 
 describe('kv picker: whatever the policy', () => {
   test.each(names)('kv picker: when the same prompt comes again, %s sends it where it was', (name) => {
