@@ -1,6 +1,7 @@
 /**
  * What other gateways have at each endpoint, as they said last: pickers add it to what this one has there. It bounds nothing,
- * since it is always a little old. Control writes; 0 everywhere as long as nobody shares.
+ * since it is always a little old. Control writes; 0 everywhere as long as nobody shares. Read without
+ * Atomics, as every pick asks for every endpoint (prefix-index says why).
  *
  * | Word of an endpoint slot | Holds                                                     |
  * | ------------------------ | --------------------------------------------------------- |
@@ -39,14 +40,14 @@ export class PeerLoads {
   }
 
   inflight(slot: number): number {
-    return Atomics.load(this.#words, slot * strideWords + inflightWord);
+    return this.#words[slot * strideWords + inflightWord]!;
   }
 
   inflightTokens(slot: number): number {
-    return Atomics.load(this.#words, slot * strideWords + tokensWord);
+    return this.#words[slot * strideWords + tokensWord]!;
   }
 
   pendingTokens(slot: number): number {
-    return Atomics.load(this.#words, slot * strideWords + pendingWord);
+    return this.#words[slot * strideWords + pendingWord]!;
   }
 }

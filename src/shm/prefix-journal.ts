@@ -53,10 +53,13 @@ export class PrefixJournalWriter implements PrefixNews {
   #count = 0;
   #target = 0;
   #secret = 0;
+  /** How far control had read when it was last asked. */
+  #read = 0;
 
   constructor(memory: SharedArrayBuffer) {
     this.#words = new Int32Array(memory);
     this.#start = Atomics.load(this.#words, writtenWord); // Of the thread before this one.
+    this.#read = Atomics.load(this.#words, readWord);
   }
 
   /** @hot per attempt. Blocks of one prompt follow, then `end`. `pool` < 2^23, `endpoint` < 256. */
@@ -103,7 +106,9 @@ export class PrefixJournalWriter implements PrefixNews {
   }
 
   #hasRoom(end: number): boolean {
-    return ((end - Atomics.load(this.#words, readWord)) | 0) <= ringWords;
+    if (((end - this.#read) | 0) <= ringWords) return true;
+    this.#read = Atomics.load(this.#words, readWord);
+    return ((end - this.#read) | 0) <= ringWords;
   }
 
   #put(at: number, value: number): void {

@@ -280,7 +280,7 @@ test('sharing: when a peer says what it has, pickers see it added, limits do not
   expect([other.fleet.peers.inflight(seenAt), other.fleet.peers.inflightTokens(seenAt)]).toEqual([1, 70]);
   expect(other.fleet.inflight(seenAt)).toBe(0);
   expect(one.fleet.peers.inflight(slot), 'its own it knows').toBe(0);
-  expect([one.sharing.peerCount, other.sharing.peerCount]).toEqual([1, 1]);
+  await soon(() => [one.sharing.peerCount, other.sharing.peerCount]).toEqual([1, 1]);
   one.sharing.stop();
   await soon(() => other.sharing.peerCount).toBe(0);
   expect(other.fleet.peers.pendingTokens(seenAt)).toBe(0);
