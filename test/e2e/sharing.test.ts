@@ -165,6 +165,18 @@ describe.skipIf(valkeyProgram === null)(`with a store${valkeyHint}`, () => {
     expect(await metric(first, 'penstock_sharing_keys_total{event="unknown"}')).toBe(0);
   });
 
+  test('sharing: when gateways share nothing, they still send a prompt that is new to them to the same endpoint', async () => {
+    const urls = engines.map(({ url }) => url);
+    const first = await start({ sharing: '' });
+    const second = await start({ sharing: '', urls: urls.toReversed() });
+    for (let count = 0; count < 12; count++) {
+      const prompt = newPrompt();
+      const [one, other] = [await ask(first, prompt), await ask(second, prompt)];
+      expect([other.endpoint, other.matched]).toEqual([one.endpoint, 0]);
+    }
+    expect(await sharingOf(first)).toBeNull();
+  });
+
   test('sharing: when the store dies, every request is served as before; when it is back, they share again', async () => {
     const first = await start();
     const second = await start();
