@@ -44,6 +44,7 @@ const privileges: readonly { readonly what: string; readonly pattern: RegExp; re
       /from '(?:undici|node:(?:https?|tls|http2|dgram))'|import (?:\w+|\*[^']*|\{[^}]*\b(?:connect|createConnection|createServer|Server|Socket)\b[^}]*\}) from 'node:net'|\bfetch\(/,
     allowed: /^(?:upstream|control|sim|cli)\//,
   },
+  { what: 'speak to a store', pattern: /['"]@redis\/client['"]/, allowed: /^control\/sharing\/store\.ts$/ },
   {
     // listener/uws: the library reads its head limit from the environment when it is loaded.
     what: 'touch process.env',
