@@ -1,6 +1,7 @@
 /** `pools`: endpoints that can stand in for one another, and how one of them is chosen, watched and retried. */
 import * as z from 'zod';
 import { readEndpointUrl } from './address.ts';
+import { bootstrapPortShape, disaggregation } from './disaggregation-schema.ts';
 import { choice, decimal, durationMs, field, flag, integer, list, optional, parsed, section } from './field.ts';
 import { queue } from './queue-schema.ts';
 import type { Reading } from './reading.ts';
@@ -35,7 +36,13 @@ export const endpointShape = {
       doc: 'Accelerator it runs on, such as `h100-80g`. Only endpoints of one kind are compared with one another; `/status` sums them up.',
     }),
   ),
-  role: choice(['prefill', 'decode', 'both'], { default: 'both', doc: 'Which phase it serves.' }),
+  role: choice(['prefill', 'decode', 'both'], {
+    default: 'both',
+    doc: 'Which phase it serves, in a pool with `disaggregation`. With `vllm`, `both` serves either, or requests alone; with `sglang` it is an engine without a disaggregation mode, which serves them alone.',
+  }),
+  bootstrap_port: optional(
+    integer({ ...bootstrapPortShape, doc: 'In place of `disaggregation.bootstrap_port`, for this endpoint.' }),
+  ),
 };
 
 const endpoint = field(
@@ -186,6 +193,7 @@ export const pool = section(
       doc: 'For `consistent_hash`: the first of these that the request has is hashed.',
     }),
     endpoints: list(endpoint, 'endpoints', { min: 1, max: 1024, doc: 'The replicas. At most 1024 over all pools.' }),
+    disaggregation: optional(disaggregation),
     health: optional(health),
     connections_max: integer({
       default: 0,

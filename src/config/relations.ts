@@ -8,6 +8,7 @@ import { formatPath } from './problem.ts';
 import type { Complaint, Path } from './problem.ts';
 import { adminAddressDefault, adminUnsafe, countMax, limitsShape } from './schema.ts';
 import type { Field } from './field.ts';
+import { checkRoles } from './role-relations.ts';
 
 type Complain = (path: Path, message: string) => void;
 
@@ -21,6 +22,7 @@ export function relationComplaints(root: Item): readonly Complaint[] {
   checkAddresses(root, complain);
   checkAdmin(part(root, 'admin'), complain);
   checkEndpoints(root, complain);
+  for (const pool of parts(root, 'pools')) checkRoles(pool, complain);
   checkWeights(root, complain);
   checkSizes(root, complain);
   checkTls(root, complain);

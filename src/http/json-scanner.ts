@@ -10,23 +10,15 @@
 import { isScalarByte, jsonNumber, startsScalar } from './json-scalar.ts';
 import { decodeString, endsEscaped, stringEnd } from './json-string.ts';
 import { memberKey, readMemberKey } from './member-key.ts';
+import type { MemberSpans } from './member-spans.ts';
 import { NestedValue } from './nested-value.ts';
 import type { PrefixHash } from './prefix-hash.ts';
 import type { PromptParts } from './prompt-parts.ts';
 import { forgetPiece } from './scan-memory.ts';
+import { Expect, ScanState, Token } from './scan-state.ts';
 import { Field, FieldKind, fieldOf, keyBytesMax, requestFields, valueBytesMax } from './request-fields.ts';
 
-/** `notObject` and `invalid` are final; `complete` turns `invalid` when anything but white space follows the document. */
-export const ScanState = { scanning: 0, complete: 1, invalid: 2, notObject: 3 } as const;
-export type ScanState = (typeof ScanState)[keyof typeof ScanState];
-
-/** What may come next, between tokens. `first` forms are right behind the opening bracket, where it may also close. */
-const Expect = { value: 0, firstValue: 1, key: 2, firstKey: 3, colon: 4, separator: 5, end: 6 } as const;
-type Expect = (typeof Expect)[keyof typeof Expect];
-
-/** What a piece ended in. `kept` ones are wanted, and their bytes so far lie in the capture; `string` is a key too long. */
-const Token = { none: 0, nested: 1, string: 2, keptString: 3, scalar: 4, keptScalar: 5 } as const;
-type Token = (typeof Token)[keyof typeof Token];
+export { ScanState } from './scan-state.ts';
 
 const space = 0x20;
 const quote = 0x22;
@@ -75,6 +67,7 @@ export class RequestScanner {
   /** Where the value of the present member is hashed to, if at all. */
   #hash: PrefixHash | null = null;
   #prompt: PromptParts | null = null;
+  #spans: MemberSpans | null = null;
   readonly #strings: (string | null)[] = requestFields.map(() => null);
   readonly #numbers = new Float64Array(requestFields.length).fill(-1);
   /** -1 absent, 0 false, 1 true. */
@@ -126,9 +119,10 @@ export class RequestScanner {
     return this.#strings[Field.promptCacheKey]!;
   }
 
-  /** `prompt`: is told what of the body is prompt; the caller has reset it. */
-  reset(prompt: PromptParts | null = null): void {
+  /** `prompt` is told what of the body is prompt, `spans` where members stand; the caller has reset them. */
+  reset(prompt: PromptParts | null = null, spans: MemberSpans | null = null): void {
     this.#prompt = prompt;
+    this.#spans = spans;
     this.#hash = null;
     this.problem = '';
     this.modelStart = -1;
@@ -187,10 +181,12 @@ export class RequestScanner {
   #separate(code: number, at: number): number {
     if (code === colon && this.#expect === Expect.colon) {
       this.#expect = Expect.value;
+      if (this.#depth === 1) this.#spans?.onColon(this.#pieceBase + at + 1);
       return at + 1;
     }
     if (code === comma && this.#expect === Expect.separator) {
       this.#expect = Expect.key;
+      if (this.#depth === 1) this.#spans?.onValueEnd(this.#pieceBase + at);
       return at + 1;
     }
     return this.#unexpected();
@@ -216,7 +212,9 @@ export class RequestScanner {
     if (code === closeBracket) return this.#fail('bad_nesting');
     this.#depth--;
     this.#expect = this.#depth === 0 ? Expect.end : Expect.separator;
-    if (this.#depth === 0) this.#state = ScanState.complete;
+    if (this.#depth > 0) return at + 1;
+    this.#state = ScanState.complete;
+    this.#spans?.onRootEnd(this.#pieceBase + at);
     return at + 1;
   }
 
@@ -312,6 +310,7 @@ export class RequestScanner {
     const isTopLevel = this.#depth === 1;
     if (!readMemberKey(bytes, start, end)) return this.#refuse('bad_string');
     const field = fieldOf(memberKey, isTopLevel);
+    if (isTopLevel) this.#spans?.onKey(memberKey);
     this.#hash = isTopLevel && this.#prompt !== null ? this.#prompt.hashOf(memberKey) : null;
     if (field !== Field.none) {
       if ((this.#seen & (1 << field)) !== 0) return this.#refuse(requestFields[field]!.duplicate);
