@@ -31,6 +31,7 @@ export class AccessLines {
     if (exchange.poolName !== '') {
       text += `,"pool":${quoted(exchange.poolName)},"endpoint":${quoted(exchange.endpointUrl)}`;
     }
+    if (exchange.prefillUrl !== '') text += `,"prefill_endpoint":${quoted(exchange.prefillUrl)}`;
     if (facts.isStream) text += ',"stream":true';
     text += `,"request_bytes":${exchange.body.receivedBytes},"response_bytes":${exchange.responseBytes}`;
     if (exchange.promptTokens >= 0) text += `,"prompt_tokens":${exchange.promptTokens}`;

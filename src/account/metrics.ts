@@ -1,4 +1,5 @@
 import { fail } from '../core/assert.ts';
+import { disaggregationRows } from './disaggregation-metrics.ts';
 import type { MetricRow } from './metric-row.ts';
 import { sharingRows } from './sharing-metrics.ts';
 
@@ -174,6 +175,7 @@ const rows = {
     labels: ['pool'],
     help: 'Prefix lookups that found a match, over all lookups since start.',
   },
+  ...disaggregationRows,
   prefixLookups: {
     name: 'penstock_prefix_lookups_total',
     type: 'counter',

@@ -387,3 +387,57 @@ test('config: when a secret of the environment stands in the wrong place, proble
   expect(report).toContain('there is no pool x${PART}');
   expect(report).not.toContain('hunter2');
 });
+
+/** Situation, the pool's further keys, its endpoints' roles, what is wrong. */
+const roles: readonly (readonly [string, string, readonly string[], readonly string[]])[] = [
+  ['there are none', '', ['both', 'both'], []],
+  [
+    'there is no protocol for them',
+    '',
+    ['prefill', 'decode', 'both'],
+    [
+      "pools[0].endpoints[0].role: role prefill needs the pool's disaggregation: how its engines hand prompts over",
+      "pools[0].endpoints[1].role: role decode needs the pool's disaggregation: how its engines hand prompts over",
+    ],
+  ],
+  ['they fit the protocol', 'disaggregation: { protocol: vllm }, ', ['prefill', 'decode'], []],
+  ['either endpoint does either', 'disaggregation: { protocol: vllm }, ', ['both', 'both'], []],
+  [
+    'nobody answers',
+    'disaggregation: { protocol: vllm }, ',
+    ['prefill'],
+    ['pools[0].disaggregation: protocol vllm needs an endpoint with role decode or both'],
+  ],
+  [
+    'there is one endpoint for all',
+    'disaggregation: { protocol: vllm }, ',
+    ['both'],
+    ['pools[0].disaggregation: protocol vllm needs two endpoints: one cannot hand a prompt to itself'],
+  ],
+  [
+    'SGLang engines have no mode',
+    'disaggregation: { protocol: sglang }, ',
+    ['both', 'decode'],
+    ['pools[0].disaggregation: protocol sglang needs an endpoint with role prefill'],
+  ],
+  [
+    'the dialect knows no such thing',
+    'dialect: anthropic, disaggregation: { protocol: sglang }, ',
+    ['prefill', 'decode'],
+    ['pools[0].disaggregation: works with dialect openai only, not anthropic'],
+  ],
+  [
+    'the protocol is missing',
+    'disaggregation: { prefill_from_tokens: 5 }, ',
+    ['prefill', 'decode'],
+    ['pools[0].disaggregation.protocol: is required'],
+  ],
+];
+test.each(roles)(
+  'config: when endpoints have roles and %s, it says what does not fit',
+  (_, keys, written, expected) => {
+    const endpoints = written.map((role, index) => `{ url: "http://h:${index + 1}", role: ${role} }`);
+    const text = `${listeners}pools: [{ name: p, ${keys}endpoints: [${endpoints.join(', ')}] }]\n`;
+    expect(problemsOf(text).map((problem) => problem.replace(/^\d+:\d+: |^f\.yaml:\d+:\d+: /, ''))).toEqual(expected);
+  },
+);

@@ -24,9 +24,10 @@ test('config: when the full example is read, it has every key, each with its def
     }
   };
   collect(parse(text), '');
-  // Sections that are off by default and need files of the user are shown in a comment.
+  // Sections that are off by default and need files of the user, or other endpoints, are shown in a comment.
   // `when` has the keys of `unless`.
-  const isShownAsComment = (path: string): boolean => /^listeners\[\]\.tls\.|\.(module|options)$|\.when\./.test(path);
+  const isShownAsComment = (path: string): boolean =>
+    /^listeners\[\]\.tls\.|^pools\[\]\.disaggregation\.|\.(module|options)$|\.when\./.test(path);
   const missing = [...nodesOf(schemaTree)]
     .map(({ path }) => path)
     .filter((path) => !paths.has(path) && !isShownAsComment(path));

@@ -21,8 +21,8 @@ export function checkRoles(pool: Item, complain: (path: Path, message: string) =
     return;
   }
   const path = [...pool.path, 'disaggregation'];
-  if (dialect !== undefined && dialect !== 'openai') {
-    complain(path, `works with dialect openai only, not ${String(dialect)}`);
+  if (typeof dialect === 'string' && dialect !== 'openai') {
+    complain(path, `works with dialect openai only, not ${dialect}`);
   }
   const { protocol } = disaggregation;
   const written = endpoints.map(({ raw }) => raw['role'] ?? 'both');

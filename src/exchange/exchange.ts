@@ -88,6 +88,8 @@ export class Exchange {
   /** Where account keeps the series of (modelLabel, poolName); a hint that may be out of date. */
   flowPlace = -1;
   endpointUrl = '';
+  /** Where the prompt was computed, if not there. */
+  prefillUrl = '';
   attempts = 0;
   /** The gateway has tried again as often as it may: the client should not. */
   areRetriesSpent = false;
@@ -152,6 +154,7 @@ export class Exchange {
     this.poolName = '';
     this.flowPlace = -1;
     this.endpointUrl = '';
+    this.prefillUrl = '';
     this.attempts = 0;
     this.areRetriesSpent = false;
     this.replaySkipped = '';

@@ -19,6 +19,10 @@ export const Lease = {
   logLine: 7,
   workerJob: 8,
   probe: 9,
+  prefillEndpoint: 10,
+  prefillTokens: 11,
+  prefillConnection: 12,
+  prefillProbe: 13,
 } as const;
 export type Lease = (typeof Lease)[keyof typeof Lease];
 
@@ -34,6 +38,10 @@ export const leaseNames: readonly string[] = [
   'log_line',
   'worker_job',
   'probe',
+  'prefill_endpoint',
+  'prefill_tokens',
+  'prefill_connection',
+  'prefill_probe',
 ];
 
 /** Where totals are kept: cells of the shard's series region. */

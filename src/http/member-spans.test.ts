@@ -53,7 +53,9 @@ test('member spans: when a value is replaced by its span, the rest of the docume
         bytes.subarray(spans.rootEnd),
       ];
       const expected = { ...object, kv: 'new', last: 1 };
-      expect(JSON.stringify(JSON.parse(Buffer.concat(edited).toString()))).toBe(JSON.stringify(JSON.parse(JSON.stringify(expected))));
+      expect(JSON.stringify(JSON.parse(Buffer.concat(edited).toString()))).toBe(
+        JSON.stringify(JSON.parse(JSON.stringify(expected))),
+      );
     }),
     { numRuns: 500 },
   );
@@ -72,13 +74,15 @@ test.each([
   }
 });
 
-test.each(['{"a":{"kv_transfer_params":1}}', '{"a":"kv_transfer_params"}', '{"kv_transfer_params ":1}', '{"kv_transfer_param":1}'])(
-  'member spans: when a body is %s, nothing forbidden is seen',
-  (text) => {
-    expect(scan(text)).toBe(ScanState.complete);
-    expect(spans.forbiddenName).toBe('');
-  },
-);
+test.each([
+  '{"a":{"kv_transfer_params":1}}',
+  '{"a":"kv_transfer_params"}',
+  '{"kv_transfer_params ":1}',
+  '{"kv_transfer_param":1}',
+])('member spans: when a body is %s, nothing forbidden is seen', (text) => {
+  expect(scan(text)).toBe(ScanState.complete);
+  expect(spans.forbiddenName).toBe('');
+});
 
 test('member spans: when a name is met twice, or no member at all, it is known', () => {
   scan('{"kv":1,"kv":2}');

@@ -5,8 +5,8 @@
  * Read in this order: pick, pool-view (the screens), saturation, participants (slow start), pickers, hash. kv/ picks by what the KV caches
  * hold: kv-picker (the steps of an attempt), prompt-keys, kv-policy (what a policy is told), kv-score (kv_aware) with
  * ../rendezvous (homes of cold prompts) and replica-limiter (how fast a hot one spreads), token-ratio and prefill-rate (what is
- * learned). baselines/ are the rules of other routers, for those who want them and to be compared with. explain tells a client
- * why.
+ * learned). baselines/ are the rules of other routers, for those who want them and to be compared with. endpoint-role
+ * and decode-choice are for pools whose endpoints have roles. explain tells a client why.
  */
 export { Blend } from './baselines/blend.ts';
 export { LeastRequest } from './baselines/least-request.ts';
@@ -14,6 +14,9 @@ export { Lmetric } from './baselines/lmetric.ts';
 export { Sglang } from './baselines/sglang.ts';
 export type { SglangSettings } from './baselines/sglang.ts';
 export { Sticky } from './baselines/sticky.ts';
+export { DecodeChoice } from './decode-choice.ts';
+export type { DecodeRequest } from './decode-choice.ts';
+export { servedBy, Serves, servesAll } from './endpoint-role.ts';
 export { explainPick } from './explain.ts';
 export { hashText, mixPair } from './hash.ts';
 export { KvLearned, KvPicker } from './kv/kv-picker.ts';

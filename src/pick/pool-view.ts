@@ -1,4 +1,5 @@
 import { EndpointState, type FleetTable, Probe } from '../shm/index.ts';
+import { servesAll } from './endpoint-role.ts';
 import { hashText } from './hash.ts';
 import { Saturation } from './saturation.ts';
 import type { TriedEndpoints } from './tried-endpoints.ts';
@@ -9,6 +10,8 @@ export interface PickEndpoint {
   /** Record in the fleet table. */
   readonly slot: number;
   readonly weight: number;
+  /** Bit set of `Serves`; absent: everything. */
+  readonly serves?: number;
 }
 
 /** What a request brings to a pick. */
@@ -21,6 +24,8 @@ export interface PickRequest {
   readonly modelRow: number;
   /** Whether it may try an endpoint that has just been out while others are well: only what could be sent again. */
   readonly mayProbe: boolean;
+  /** Bit set of `Serves`: an endpoint that serves one of these will do; absent: any. */
+  readonly wants?: number;
 }
 
 /** What a pool wants of its picks. */
@@ -73,13 +78,13 @@ export class PoolView {
   screen(request: PickRequest, nowMs: number): void {
     const { fleet } = this;
     const { inflightMax, slowStartMs } = this.#rule;
-    const { modelRow } = request;
+    const { modelRow, wants = servesAll } = request;
     this.count = 0;
     this.probationCount = 0;
     this.fullCount = 0;
     for (let index = 0; index < this.endpoints.length; index++) {
-      const { slot, weight } = this.endpoints[index]!;
-      if (weight <= 0 || fleet.state(slot) !== EndpointState.healthy) continue;
+      const { slot, weight, serves = servesAll } = this.endpoints[index]!;
+      if ((serves & wants) === 0 || weight <= 0 || fleet.state(slot) !== EndpointState.healthy) continue;
       if (fleet.health.isOut(slot, modelRow, nowMs)) continue;
       if (request.tried.has(index)) continue;
       if ((inflightMax > 0 && fleet.inflight(slot) >= inflightMax) || this.#saturation.isReached(slot, nowMs))

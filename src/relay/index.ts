@@ -3,10 +3,10 @@
  * has to say. Owns what a slow client has not taken yet; slabs of a request body are read here and given back by account.
  *
  * Read in this order: request-relay (up), response-relay (down) with response-head-writer, stream-end (whether
- * a stream is complete), reply (the gateway's own answers), bodyless, model-splice.
+ * a stream is complete), reply (the gateway's own answers), bodyless, body-edit.
  */
-export { modelSplice, splicedBytes } from './model-splice.ts';
-export type { ModelSplice } from './model-splice.ts';
+export { editedBytes, modelEdit, noEdits } from './body-edit.ts';
+export type { BodyEdit } from './body-edit.ts';
 export { errorReply, truncationEvent, writeReply } from './reply.ts';
 export type { Reply } from './reply.ts';
 export { JoinBuffer, RequestRelay } from './request-relay.ts';

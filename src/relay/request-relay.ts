@@ -1,6 +1,6 @@
 import type { RequestBody } from '../exchange/index.ts';
 import { copyShared, type SlabPool } from '../shm/index.ts';
-import type { ModelSplice } from './model-splice.ts';
+import { type BodyEdit, editedBytes, noEdits } from './body-edit.ts';
 
 /** What the relay needs of an upstream connection. */
 export interface RequestSink {
@@ -34,13 +34,14 @@ export class RequestRelay {
   readonly #join: JoinBuffer;
   #body: RequestBody | null = null;
   #sink: RequestSink | null = null;
-  #splice: ModelSplice | null = null;
+  #edits: readonly BodyEdit[] = noEdits;
+  /** Of the edits, the first that was not made yet. */
+  #nextEdit = 0;
   #isChunked = false;
   /** Next byte to send: its position in the body, its slab, its place there. */
   #position = 0;
   #slabIndex = 0;
   #slabOffset = 0;
-  #isReplaced = false;
   #isFinished = false;
 
   constructor(pool: SlabPool, join: JoinBuffer) {
@@ -65,18 +66,18 @@ export class RequestRelay {
   /**
    * Sends `head` and what is there of the body. `isChunked`: the body goes up in chunks, because its length is not known.
    */
-  start(sink: RequestSink, head: string, body: RequestBody, splice: ModelSplice | null, isChunked: boolean): void {
+  start(sink: RequestSink, head: string, body: RequestBody, edits: readonly BodyEdit[], isChunked: boolean): void {
     this.#sink = sink;
     this.#body = body;
-    this.#splice = splice;
+    this.#edits = edits;
+    this.#nextEdit = 0;
     this.#isChunked = isChunked;
     this.#position = 0;
     this.#slabIndex = 0;
     this.#slabOffset = 0;
-    this.#isReplaced = false;
     this.#isFinished = false;
-    if (body.isComplete && !isChunked && head.length + body.receivedBytes <= joinedBytesMax) {
-      this.#sendJoined(sink, head, body, splice);
+    if (body.isComplete && !isChunked && head.length + editedBytes(body.receivedBytes, edits) <= joinedBytesMax) {
+      this.#sendJoined(sink, head, body, edits);
       return;
     }
     sink.cork();
@@ -98,25 +99,25 @@ export class RequestRelay {
   stop(): void {
     this.#sink = null;
     this.#body = null;
-    this.#splice = null;
+    this.#edits = noEdits;
     this.#isFinished = false;
     // The next attempt may be asked what it has sent before it begins: nothing. Slabs go back by this number.
     this.#slabIndex = 0;
   }
 
   /** Most requests: everything is here and small. One write of one piece, instead of a writev of a string and slabs. */
-  #sendJoined(sink: RequestSink, head: string, body: RequestBody, splice: ModelSplice | null): void {
+  #sendJoined(sink: RequestSink, head: string, body: RequestBody, edits: readonly BodyEdit[]): void {
     const { bytes } = this.#join;
     let length = bytes.write(head, 0, 'utf8');
     if (body.receivedBytes > 0) {
       const slab = this.#pool.bytes(body.slab(0));
-      if (splice === null) {
-        length += copyShared(bytes, length, slab.subarray(0, body.receivedBytes));
-      } else {
-        length += copyShared(bytes, length, slab.subarray(0, splice.start));
-        length += splice.replacement.copy(bytes, length);
-        length += copyShared(bytes, length, slab.subarray(splice.end, body.receivedBytes));
+      let from = 0;
+      for (const { start, end, replacement } of edits) {
+        length += copyShared(bytes, length, slab.subarray(from, start));
+        length += replacement.copy(bytes, length);
+        from = end;
       }
+      length += copyShared(bytes, length, slab.subarray(from, body.receivedBytes));
     }
     sink.writeBytes(bytes.subarray(0, length));
     if (sink.unsentBytes > 0) this.#join.renew();
@@ -131,10 +132,10 @@ export class RequestRelay {
     while (this.#position < received) {
       const slab = this.#pool.bytes(body.slab(this.#slabIndex));
       const filled = body.filledBytes(this.#slabIndex, this.#pool);
-      const end = this.#slabOffset + this.#untilSplice(filled - this.#slabOffset);
+      const end = this.#slabOffset + this.#untilEdit(filled - this.#slabOffset);
       if (end > this.#slabOffset) this.#write(slab.subarray(this.#slabOffset, end));
       this.#advance(end - this.#slabOffset, filled, slab.length);
-      this.#maybeReplace();
+      this.#makeEdits();
     }
     if (body.isComplete && !this.#isFinished) {
       if (this.#isChunked) this.#sink!.writeText('0\r\n\r\n');
@@ -142,11 +143,10 @@ export class RequestRelay {
     }
   }
 
-  /** How many of `count` bytes may be sent or skipped as one piece. */
-  #untilSplice(count: number): number {
-    const splice = this.#splice;
-    if (splice === null || this.#position >= splice.end) return count;
-    return Math.min(count, (this.#position < splice.start ? splice.start : splice.end) - this.#position);
+  /** How many of `count` bytes may be sent as one piece. */
+  #untilEdit(count: number): number {
+    const edit = this.#edits[this.#nextEdit];
+    return edit === undefined ? count : Math.min(count, edit.start - this.#position);
   }
 
   #advance(count: number, filled: number, slabBytes: number): void {
@@ -158,17 +158,19 @@ export class RequestRelay {
     }
   }
 
-  /** At the start of the model's value: sends the new one and skips the old. The scanner has seen all of it by now. */
-  #maybeReplace(): void {
-    const splice = this.#splice;
-    if (splice === null || this.#isReplaced || this.#position !== splice.start) return;
-    this.#isReplaced = true;
-    this.#write(splice.replacement);
+  /** Where an edit begins: sends the new bytes and skips the old. The scanner has seen all of them by now. */
+  #makeEdits(): void {
     const body = this.#body!;
-    while (this.#position < splice.end) {
-      const slab = this.#pool.bytes(body.slab(this.#slabIndex));
-      const filled = body.filledBytes(this.#slabIndex, this.#pool);
-      this.#advance(Math.min(filled - this.#slabOffset, splice.end - this.#position), filled, slab.length);
+    for (;;) {
+      const edit = this.#edits[this.#nextEdit];
+      if (edit === undefined || this.#position !== edit.start) return;
+      this.#nextEdit++;
+      if (edit.replacement.length > 0) this.#write(edit.replacement); // An empty chunk would end the body.
+      while (this.#position < edit.end) {
+        const slab = this.#pool.bytes(body.slab(this.#slabIndex));
+        const filled = body.filledBytes(this.#slabIndex, this.#pool);
+        this.#advance(Math.min(filled - this.#slabOffset, edit.end - this.#position), filled, slab.length);
+      }
     }
   }
 

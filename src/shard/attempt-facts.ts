@@ -18,8 +18,9 @@ export function isRepeatable({ facts, head }: GatewayExchange): boolean {
   return facts.isRepeatable || idempotentMethods.has(head.method);
 }
 
-export function hasUntried(exchange: GatewayExchange, pool: PoolRuntime): boolean {
-  return pool.endpoints.some((_, index) => index !== exchange.endpointIndex && !exchange.tried.has(index));
+/** Whether anybody is left but endpoint `failed` and those that have failed before. */
+export function hasUntried({ tried }: GatewayExchange, pool: PoolRuntime, failed: number): boolean {
+  return pool.endpoints.some((_, index) => index !== failed && !tried.has(index));
 }
 
 export function tokensToReserve(exchange: GatewayExchange): number {

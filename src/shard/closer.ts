@@ -4,6 +4,8 @@ import type { Answer, FilterChain } from '../filters/index.ts';
 import { errorReply, type Reply, writeReply } from '../relay/index.ts';
 import { Probe } from '../shm/index.ts';
 import { servedTokens } from './attempt-facts.ts';
+import { LegState } from './disaggregation/prefill-leg.ts';
+import { releaseLeg } from './disaggregation/release-leg.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
@@ -69,6 +71,12 @@ export class Closer {
     this.#replyLater(exchange, reply, 'answered');
   }
 
+  /** Ends the exchange with what an endpoint has answered instead of the one the response would have come from. */
+  answerFor(exchange: GatewayExchange, reply: Reply): void {
+    this.releaseUpstream(exchange);
+    this.#replyLater(exchange, reply, 'done');
+  }
+
   /** Runs a hook of the user's filters; a throw ends the exchange with 500. Returns false when it did. */
   guardFilters(exchange: GatewayExchange, run: (chain: FilterChain) => void): boolean {
     const chain = exchange.runtime!.chains[exchange.listenerIndex]!;
@@ -96,7 +104,8 @@ export class Closer {
   /** Gives back what an attempt took in the fleet table, and leaves the queue. */
   giveEndpoint(exchange: GatewayExchange): void {
     const { leases, fleet, clock } = this.#state.parts;
-    if (leases.holds(exchange, Lease.connection)) leases.give(exchange, Lease.connection);
+    this.giveLeg(exchange);
+    this.giveConnection(exchange);
     if (leases.holds(exchange, Lease.queuePlace)) {
       this.leaveQueue(exchange);
     }
@@ -114,6 +123,17 @@ export class Closer {
     fleet.giveInflight(slot);
     leases.give(exchange, Lease.endpoint);
     this.onPlaceFree(exchange.pool!);
+  }
+
+  /** What the attempt took to have its prompt computed elsewhere. */
+  giveLeg(exchange: GatewayExchange): void {
+    if (releaseLeg(this.#state.parts, exchange, LegState.none)) this.onPlaceFree(exchange.pool!);
+  }
+
+  /** The connection itself is gone, or somebody else's. */
+  giveConnection(exchange: GatewayExchange): void {
+    const { leases } = this.#state.parts;
+    if (leases.holds(exchange, Lease.connection)) leases.give(exchange, Lease.connection);
   }
 
   /** The attempt is over, or has gone well enough: another may probe what is still on probation. */

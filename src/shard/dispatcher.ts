@@ -2,12 +2,16 @@ import { counterCell, metrics } from '../account/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { ResponseParser } from '../http/index.ts';
 import { allFull, explainPick, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
-import { isStreamWhole, modelSplice, splicedBytes } from '../relay/index.ts';
+import { editedBytes, isStreamWhole, type JoinBuffer } from '../relay/index.ts';
 import { firstTarget, type Route } from '../route/index.ts';
 import { Fault, Probe, type SeriesWriter } from '../shm/index.ts';
 import { type UpstreamFailure, writeRequestHead } from '../upstream/index.ts';
 import { hasUntried, isRepeatable, tokensToReserve } from './attempt-facts.ts';
 import type { Closer } from './closer.ts';
+import { type AttemptControl, PrefillStep, Split } from './disaggregation/prefill-step.ts';
+import { LegState } from './disaggregation/prefill-leg.ts';
+import { splitTokensOf } from './disaggregation/split-facts.ts';
+import { bodyEdits } from './disaggregation/transfer-body.ts';
 import { FlowControl } from './flow-control.ts';
 import type { GatewayExchange, UpstreamEvents } from './gateway-exchange.ts';
 import type { PassiveHealth } from './passive-health.ts';
@@ -19,21 +23,24 @@ import type { ShardState } from './shard-state.ts';
  * From a route to a running response: targets in order, an endpoint of each, an attempt on it, and another attempt when
  * that ends before the commit point. What comes back is handed to the relay and to account.
  */
-export class Dispatcher implements UpstreamEvents {
+export class Dispatcher implements UpstreamEvents, AttemptControl {
   readonly #state: ShardState;
   readonly #closer: Closer;
   readonly #health: PassiveHealth;
   readonly #series: SeriesWriter;
   /** Who may try, and who waits. */
   readonly flow: FlowControl;
+  /** Prompts that are computed elsewhere. */
+  readonly prefill: PrefillStep;
   /** Scratch of one search: what failed in the pool that the request may have to wait for. */
   readonly #triedOfFull = new TriedEndpoints();
 
-  constructor(state: ShardState, closer: Closer, health: PassiveHealth, series: SeriesWriter) {
+  constructor(state: ShardState, closer: Closer, health: PassiveHealth, series: SeriesWriter, join: JoinBuffer) {
     this.#state = state;
     this.#health = health;
     this.#closer = closer;
     this.#series = series;
+    this.prefill = new PrefillStep(state, closer, health, series, join, this);
     this.flow = new FlowControl(state, closer, (exchange) => this.#tryPool(exchange, exchange.pool!));
   }
 
@@ -59,12 +66,11 @@ export class Dispatcher implements UpstreamEvents {
     const nowMs = clock.refresh();
     const cause = String(response.status);
     this.#health.noteHead(exchange, response);
-    if (exchange.pool!.retryCauses.has(cause) && this.#mayRetry(exchange, cause, true)) {
-      this.#retry(exchange, cause, true);
-      return;
-    }
+    if (this.tryAgain(exchange, cause, exchange.endpointIndex)) return;
     exchange.responseHead.take(response);
     if (exchange.pickText !== '') exchange.responseHead.set('x-penstock-pick', exchange.pickText);
+    const prefillText = exchange.prefillUrl === '' ? '' : exchange.leg!.pickText;
+    if (prefillText !== '') exchange.responseHead.set('x-penstock-prefill-pick', prefillText);
     if (exchange.areRetriesSpent) exchange.responseHead.set('x-should-retry', 'false');
     exchange.phase = Phase.streaming;
     // An attempt that broke before the commit point may have had a head, too.
@@ -116,7 +122,7 @@ export class Dispatcher implements UpstreamEvents {
       return;
     }
     this.#health.noteAnswer(exchange, usage);
-    exchange.pool!.kv?.finish(exchange, usage);
+    exchange.pool!.kv?.finish(exchange, usage, exchange.prefillUrl !== '');
     this.#closer.releaseUpstream(exchange);
     if (relay.end()) this.#closer.close(exchange, 'done');
     else exchange.responseDeadlineMs = noDeadline; // The client still takes bytes; its own limit bounds one that stopped.
@@ -128,6 +134,11 @@ export class Dispatcher implements UpstreamEvents {
     exchange.connection = null; // It is gone already.
     if (failure === 'stale') {
       // Nothing was sent: the endpoint closed an idle connection, which is no failure of it. A fresh one, then.
+      if (exchange.prefillUrl !== '') {
+        this.#closer.giveConnection(exchange);
+        this.connect(exchange); // To the same endpoint: what is known of the prompt is for that one.
+        return;
+      }
       exchange.poolAttempts--;
       exchange.attempts--;
       this.#closer.giveEndpoint(exchange);
@@ -143,14 +154,7 @@ export class Dispatcher implements UpstreamEvents {
     // A kept-alive connection may end just as it is used again; that says nothing about the endpoint.
     const blamesEndpoint = !(failure === 'reset' && wasReused);
     if (blamesEndpoint) this.#health.noteFailure(exchange, failure, detail);
-    if (
-      failure !== 'invalid' &&
-      exchange.pool!.retryCauses.has(cause) &&
-      this.#mayRetry(exchange, cause, blamesEndpoint)
-    ) {
-      this.#retry(exchange, cause, blamesEndpoint);
-      return;
-    }
+    if (failure !== 'invalid' && this.tryAgain(exchange, cause, blamesEndpoint ? exchange.endpointIndex : -1)) return;
     if (exchange.isCommitted) {
       if (exchange.isEventStream) this.#finishStream(exchange);
       this.#closer.fail(exchange, 'stream_truncated', 'The upstream ended its response early.', detail);
@@ -169,14 +173,19 @@ export class Dispatcher implements UpstreamEvents {
 
   /** The endpoint has not accepted the connection in time. */
   onConnectLate(exchange: GatewayExchange): void {
-    exchange.connection!.destroy();
+    if (exchange.connection === null) {
+      this.#closer.fail(exchange, 'saturated', 'The upstream endpoint has no connection to spare.');
+      return;
+    }
+    exchange.connection.destroy();
     this.onUpstreamFailed(exchange, 'connect', 'connect timeout');
   }
 
   /** Gives up the possibility of another attempt, for memory: slabs the socket has taken are free. */
   giveUpReplay(exchange: GatewayExchange): void {
     const { body, requestRelay, connection } = exchange;
-    if (body.heldCount === 0 || !body.isWhole || connection?.isFlushed !== true) return;
+    if (body.heldCount === 0 || !body.isWhole || connection?.isFlushed !== true || exchange.leg?.needsBody === true)
+      return;
     if (requestRelay.slabIndex > 0 || requestRelay.isFinished) {
       this.#noteReplaySkipped(exchange, 'memory');
       this.#giveSentSlabs(exchange);
@@ -232,68 +241,80 @@ export class Dispatcher implements UpstreamEvents {
   /** 1: an attempt runs. 0: the pool is full. -1: it has no endpoint for this exchange. */
   #tryPool(exchange: GatewayExchange, pool: PoolRuntime): 1 | 0 | -1 {
     const { clock, leases, fleet } = this.#state.parts;
+    if (pool.split !== null) this.prefill.prepare(exchange);
     const isWaiting = leases.holds(exchange, Lease.queuePlace);
     if (!isWaiting && this.flow.isSomebodyBefore(exchange)) return this.flow.hasEndpoint(exchange) ? 0 : -1;
     pool.kv?.look(exchange);
-    const index = pickEndpoint(pool.view, pool.picker, exchange, clock.nowMs);
+    if (pool.split !== null) exchange.splitTokens = splitTokensOf(exchange);
+    const picker = pool.split?.choice ?? pool.picker;
+    const index = pickEndpoint(pool.view, picker, exchange, clock.nowMs);
     if (index < 0) return index === allFull ? 0 : -1;
     const endpoint = pool.endpoints[index]!;
-    const connection = endpoint.acquire(exchange);
-    if (connection === null) {
-      fleet.health.giveProbes(endpoint.slot, exchange.modelRow, pool.view.probes);
-      fleet.giveInflight(endpoint.slot);
-      return 0;
-    }
+    const { probes } = pool.view;
     if (pool.config.debugHeaders) {
-      exchange.pickText = explainPick(pool.view, pool.picker, pool.kv, pool.config.picker, exchange, index);
+      const pickerName = pool.split === null ? pool.config.picker : 'decode';
+      exchange.pickText = explainPick(pool.view, picker, pool.kv, pickerName, exchange, index);
+    }
+    const split = pool.split === null ? Split.alone : this.prefill.take(exchange, index);
+    const goesFirst = split === Split.paired && this.prefill.goesFirst(exchange);
+    const connection = goesFirst || split > Split.paired ? null : endpoint.acquire(exchange);
+    if (connection === null && !goesFirst) {
+      this.#closer.giveLeg(exchange);
+      fleet.health.giveProbes(endpoint.slot, exchange.modelRow, probes);
+      fleet.giveInflight(endpoint.slot);
+      return split === Split.none ? -1 : 0;
     }
     if (isWaiting) this.#closer.leaveQueue(exchange);
     leases.take(exchange, Lease.endpoint);
-    exchange.beginAttempt(pool.view.probes);
+    exchange.beginAttempt(probes);
     if (exchange.probes !== Probe.none) leases.take(exchange, Lease.probe);
-    leases.take(exchange, Lease.connection);
+    if (connection !== null) leases.take(exchange, Lease.connection);
     leases.take(exchange, Lease.tokens);
     exchange.reservedTokens = tokensToReserve(exchange);
     fleet.addTokens(endpoint.slot, exchange.reservedTokens);
     this.flow.noteAttempt(exchange);
-    if (pool.kv !== null && exchange.prompt !== null) this.#notePlaced(pool.kv.place(exchange, index), exchange);
+    if (pool.kv !== null && exchange.prompt !== null) {
+      const isHit = split === Split.paired ? exchange.leg!.isKnown : pool.kv.place(exchange, index);
+      this.#notePlaced(isHit, exchange);
+    }
     exchange.endpointIndex = index;
     exchange.endpointUrl = endpoint.address.url;
     exchange.attempts++;
     exchange.poolAttempts++;
     exchange.connection = connection;
     exchange.phase = Phase.connecting;
-    exchange.responseDeadlineMs = clock.nowMs + exchange.runtime!.config.timeouts.connectMs;
+    exchange.responseDeadlineMs = goesFirst ? noDeadline : clock.nowMs + exchange.runtime!.config.timeouts.connectMs;
     return 1;
   }
 
   #send(exchange: GatewayExchange): void {
     const { accountant, clock } = this.#state.parts;
-    const { head, body, facts, runtime } = exchange;
+    const { head, body, runtime } = exchange;
     const connection = exchange.connection!;
-    const { upstreamModel } = exchange.route!.targets[exchange.targetIndex]!;
-    const isRenamed = upstreamModel !== null && facts.modelStart >= 0 && upstreamModel !== facts.model;
-    const splice = isRenamed ? modelSplice(facts.modelStart, facts.modelEnd, upstreamModel) : null;
+    const edits = bodyEdits(exchange);
     const knownBytes = body.isComplete ? body.receivedBytes : head.isChunked ? -1 : head.contentLength;
-    const bodyBytes = !head.hasBody ? 0 : knownBytes < 0 ? -1 : splicedBytes(knownBytes, splice);
+    const bodyBytes = !head.hasBody ? 0 : knownBytes < 0 ? -1 : editedBytes(knownBytes, edits);
     const text = writeRequestHead(head, exchange.requestId, bodyBytes, connection.endpoint.settings.head);
     exchange.phase = Phase.waiting;
     if (exchange.dispatchedMs === 0) accountant.noteDispatch(exchange, clock.nowMs);
     exchange.dispatchedMs = clock.nowMs;
-    exchange.responseDeadlineMs = clock.nowMs + runtime!.config.timeouts.firstByteMs;
+    // Its time began when the prompt was sent, wherever that was.
+    const sinceMs = exchange.leg?.state === LegState.over ? exchange.leg.dispatchedMs : clock.nowMs;
+    exchange.responseDeadlineMs = sinceMs + runtime!.config.timeouts.firstByteMs;
     connection.expectResponse(head.isHead);
-    exchange.requestRelay.start(connection, text, body, splice, bodyBytes < 0);
+    exchange.requestRelay.start(connection, text, body, edits, bodyBytes < 0);
   }
 
   /** Whether the request may be sent again, and there is somebody left to send it to within the pool's bounds. */
-  #mayRetry(exchange: GatewayExchange, cause: string, blamesEndpoint: boolean): boolean {
+  #mayRetry(exchange: GatewayExchange, cause: string, blamed: number): boolean {
+    if (!exchange.pool!.retryCauses.has(cause)) return false;
     if (exchange.isCommitted || exchange.isDownstreamOver) return false;
     if (cause === 'reset' && !isRepeatable(exchange)) return false;
     const { targets } = exchange.route!;
     const isLastTarget = (exchange.triedTargets | (1 << exchange.targetIndex)) === (1 << targets.length) - 1;
     const pool = exchange.pool!;
     const isPoolSpent =
-      exchange.poolAttempts > pool.config.retries.attempts || (blamesEndpoint && !hasUntried(exchange, pool));
+      exchange.poolAttempts > pool.config.retries.attempts || (blamed >= 0 && !hasUntried(exchange, pool, blamed));
     if (isLastTarget && isPoolSpent) {
       exchange.areRetriesSpent = exchange.attempts > 1;
       return false;
@@ -313,18 +334,35 @@ export class Dispatcher implements UpstreamEvents {
     this.#series.add(counterCell(this.#series, metrics.replaySkipped, [exchange.poolName, reason]), 1);
   }
 
-  #retry(exchange: GatewayExchange, cause: string, blamesEndpoint: boolean): void {
+  // AttemptControl.
+
+  tryAgain(exchange: GatewayExchange, cause: string, blamed: number): boolean {
+    if (!this.#mayRetry(exchange, cause, blamed)) return false;
     this.#series.add(counterCell(this.#series, metrics.retries, [exchange.poolName, cause]), 1);
     exchange.retryCause = cause;
     this.#closer.releaseUpstream(exchange);
     exchange.responseRelay.recycle();
-    if (blamesEndpoint) exchange.tried.add(exchange.endpointIndex);
+    if (blamed >= 0) exchange.tried.add(blamed);
     if (exchange.poolAttempts > exchange.pool!.config.retries.attempts) {
       exchange.triedTargets |= 1 << exchange.targetIndex;
       const next = exchange.route!.targets.findIndex((_, index) => (exchange.triedTargets & (1 << index)) === 0);
       this.#enterPool(exchange, next);
     }
     this.#seek(exchange);
+    return true;
+  }
+
+  connect(exchange: GatewayExchange): void {
+    const { clock, leases } = this.#state.parts;
+    if (exchange.phase !== Phase.connecting || exchange.responseDeadlineMs === noDeadline)
+      exchange.responseDeadlineMs = clock.nowMs + exchange.runtime!.config.timeouts.connectMs;
+    exchange.phase = Phase.connecting;
+    exchange.connection = exchange.pool!.endpoints[exchange.endpointIndex]!.acquire(exchange);
+    if (exchange.connection !== null) leases.take(exchange, Lease.connection);
+  }
+
+  onBodyFree(exchange: GatewayExchange): void {
+    this.#giveSentSlabs(exchange);
   }
 
   /** The stream has been silent for long. With the first ping its head goes down too, so it is the commit point then. */
@@ -341,6 +379,7 @@ export class Dispatcher implements UpstreamEvents {
 
   #giveSentSlabs(exchange: GatewayExchange): void {
     const { connection, requestRelay } = exchange;
+    if (exchange.leg?.needsBody === true) return; // It tells when it has all of it.
     if (connection !== null && !connection.isFlushed) return;
     if (requestRelay.isFinished || connection === null) this.#closer.giveSlabs(exchange);
     else this.#closer.giveSlabs(exchange, requestRelay.slabIndex);

@@ -1,6 +1,7 @@
 import { type Priority, priorityFrom } from '../exchange/index.ts';
 import type { Route } from '../route/index.ts';
 import type { Closer } from './closer.ts';
+import { transferProblem } from './disaggregation/transfer-keys.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { ShardState } from './shard-state.ts';
 import type { Shedder } from './shedder.ts';
@@ -30,6 +31,11 @@ export class Gate {
 
   /** False when the exchange has failed. */
   passRouted(exchange: GatewayExchange, route: Route): boolean {
+    const problem = transferProblem(exchange, route);
+    if (problem !== null) {
+      this.#closer.fail(exchange, 'body_invalid', problem);
+      return false;
+    }
     if (exchange.isAdmitted) return true;
     exchange.priority = route.priority ?? exchange.priority;
     return this.#pass(exchange);

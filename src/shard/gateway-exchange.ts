@@ -1,13 +1,14 @@
-import { Exchange } from '../exchange/index.ts';
-import type { PromptParts, RequestScanner, ResponseParser } from '../http/index.ts';
+import { Exchange, noDeadline } from '../exchange/index.ts';
+import type { MemberSpans, PromptParts, RequestScanner, ResponseParser } from '../http/index.ts';
 import type { DownstreamHooks } from '../listener/index.ts';
-import { type KvPickRequest, type PromptKeys, TriedEndpoints } from '../pick/index.ts';
+import { type DecodeRequest, type KvPickRequest, type PromptKeys, servesAll, TriedEndpoints } from '../pick/index.ts';
 import { type JoinBuffer, type Reply, RequestRelay, ResponseRelay } from '../relay/index.ts';
 import type { Route } from '../route/index.ts';
 import { otherRow, Probe, type SlabPool } from '../shm/index.ts';
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from '../upstream/index.ts';
 import type { CloseCode } from '../exchange/index.ts';
 import type { BodyReading } from './body-jobs.ts';
+import type { PrefillLeg } from './disaggregation/prefill-leg.ts';
 import type { PoolRuntime, Runtime } from './runtime.ts';
 
 /** How the body is looked at, and what routing waits for. */
@@ -41,7 +42,7 @@ export interface UpstreamEvents {
 export type OnThrow = (exchange: GatewayExchange, error: unknown) => void;
 
 /** The record with everything a shard's stages keep on it. */
-export class GatewayExchange extends Exchange implements UpstreamUser, KvPickRequest {
+export class GatewayExchange extends Exchange implements UpstreamUser, KvPickRequest, DecodeRequest {
   hooks!: DownstreamHooks<GatewayExchange>;
   readonly requestRelay: RequestRelay;
   readonly responseRelay: ResponseRelay;
@@ -60,6 +61,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   scanner: RequestScanner | null = null;
   /** As the scanner, where a pool picks by prompts. */
   promptParts: PromptParts | null = null;
+  /** Where members stand in the body: borrowed until the exchange is closed, where a pool is disaggregated. */
+  spans: MemberSpans | null = null;
   pausedSinceMs = 0;
   /** `priority` is settled, and the shedder has let the request in. */
   isAdmitted = false;
@@ -111,6 +114,13 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   modelRow: number = otherRow;
   /** PickRequest. */
   mayProbe = false;
+  /** PickRequest. */
+  wants: number = servesAll;
+  /** DecodeRequest. */
+  splitTokens = 0;
+  /** The prompt's side of the present attempt; stays with the record from the first time it is needed. */
+  leg: PrefillLeg | null = null;
+  prefillDeadlineMs = noDeadline;
 
   // The present attempt.
   /** Bit set of `Probe`: what it is the probe of. Held as a lease. */
@@ -151,6 +161,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.isRouted = false;
     this.scanner = null;
     this.promptParts = null;
+    this.spans = null;
     this.pausedSinceMs = 0;
     this.isAdmitted = false;
     this.uploadWindowMs = 0;
@@ -181,6 +192,9 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.chargedTokens = 0;
     this.modelRow = otherRow;
     this.mayProbe = false;
+    this.wants = servesAll;
+    this.splitTokens = 0;
+    this.prefillDeadlineMs = noDeadline;
     this.beginAttempt(Probe.none);
     this.retryCause = '';
     this.pendingReply = null;

@@ -1,14 +1,16 @@
 import { uuidV7 } from '../core/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import { classifyPath, isDisguised, takeFacts } from '../head/index.ts';
-import { boundaryOf, findMultipartModel, ScanState } from '../http/index.ts';
+import { ScanState } from '../http/index.ts';
 import type { ListenerEvents, Refusal } from '../listener/index.ts';
 import type { BodyJobs } from './body-jobs.ts';
 import type { Closer } from './closer.ts';
+import { watchesTransfer } from './disaggregation/transfer-keys.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Gate } from './gate.ts';
 import { BodyLook, type GatewayExchange } from './gateway-exchange.ts';
 import { modelList } from './model-list.ts';
+import { readMultipart } from './multipart-body.ts';
 import type { ShardState } from './shard-state.ts';
 
 /** Free budget below which intake pauses: what one read of the library may bring. */
@@ -198,9 +200,10 @@ export class Intake implements ListenerEvents<GatewayExchange> {
       else this.#closer.answer(exchange, answer);
       return;
     }
-    if (!kind.hasModel) return;
+    const watches = watchesTransfer(facts, runtime!);
+    if (!kind.hasModel && !(watches && kind.api === Api.other && head.hasBody)) return;
     const chain = runtime!.chains[exchange.listenerIndex]!;
-    const isMultipart = (head.get('content-type') ?? '').toLowerCase().startsWith('multipart/');
+    const isMultipart = kind.hasModel && (head.get('content-type') ?? '').toLowerCase().startsWith('multipart/');
     if (!head.hasBody) {
       if (routes.needsModel) this.#closer.fail(exchange, 'body_invalid', 'The request needs a JSON body.', 'empty');
       return;
@@ -208,24 +211,25 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     const coding = head.get('content-encoding');
     if (coding !== null && coding.toLowerCase() !== 'identity') {
       // Not to be looked into; where the model decides there is no way to route it.
-      if (routes.needsModel && routes.defaultRoute === null) {
+      if (watches || (routes.needsModel && routes.defaultRoute === null)) {
         this.#closer.fail(exchange, 'not_implemented', 'A content coding of the request body is not implemented.');
       }
       return;
     }
-    const wantsPrompt = runtime!.picksByPrompt && !isMultipart;
+    const wantsPrompt = runtime!.picksByPrompt && !isMultipart && kind.hasModel;
     const wantsWhole =
       wantsPrompt ||
+      watches ||
       runtime!.config.limits.jsonCheck === 'full' ||
       chain.needsWholeBody ||
       runtime!.pools.some((pool) => pool.readsBody);
-    if (routes.needsModel) {
+    if (routes.needsModel || (watches && !isMultipart)) {
       exchange.bodyLook = isMultipart ? BodyLook.multipart : wantsWhole ? BodyLook.strictWhole : BodyLook.strict;
     } else if (!isMultipart) {
       exchange.bodyLook = wantsWhole || chain.needsFacts ? BodyLook.casualWhole : BodyLook.casual;
     }
     if (exchange.bodyLook !== BodyLook.none && exchange.bodyLook !== BodyLook.multipart) {
-      this.#state.takeScanner(exchange, wantsPrompt);
+      this.#state.takeScanner(exchange, wantsPrompt, watches);
     }
   }
 
@@ -289,7 +293,7 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     facts.isComplete = isLast;
     if (exchange.isRouted) return true;
     if (isLast) {
-      if (bodyLook === BodyLook.multipart) this.#readMultipart(exchange);
+      if (bodyLook === BodyLook.multipart) readMultipart(exchange, this.#state.parts.slabs);
       if (isStrict && exchange.runtime!.config.limits.jsonCheck === 'full') return this.#checkWhole(exchange);
       return this.#route(exchange);
     }
@@ -316,18 +320,6 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     return false;
   }
 
-  #readMultipart(exchange: GatewayExchange): void {
-    const { body, facts, head } = exchange;
-    const boundary = boundaryOf(head.get('content-type') ?? '');
-    if (boundary === null) return;
-    const { slabs } = this.#state.parts;
-    const pieces: Buffer[] = [];
-    for (let index = 0; index < body.slabCount; index++) {
-      pieces.push(slabs.bytes(body.slab(index)).subarray(0, body.filledBytes(index, slabs)));
-    }
-    facts.model = findMultipartModel(pieces, boundary);
-  }
-
   /** Routing has what it needs. Returns false when the exchange has failed or was answered. */
   #route(exchange: GatewayExchange): boolean {
     exchange.routableMs = this.#state.parts.clock.nowMs;
@@ -341,7 +333,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     });
     if (!isFine || isAnswered) return false;
     const { routes } = exchange.runtime!;
-    const route = exchange.bodyLook === BodyLook.none ? routes.defaultRoute : routes.resolve(exchange.facts.model);
+    const isPlain = exchange.bodyLook === BodyLook.none || exchange.facts.api === Api.other;
+    const route = isPlain ? routes.defaultRoute : routes.resolve(exchange.facts.model);
     if (route === null) {
       const { model, api } = exchange.facts;
       if (api === Api.other) this.#closer.fail(exchange, 'not_found', 'Nothing is served at this path.');

@@ -24,6 +24,18 @@ const provenEventsMin = 32;
 /** An endpoint that cannot be connected to is called back when it can be (control's recall), whatever its period says. */
 const recalledSeconds = 5;
 
+/** What is judged: the attempt of an exchange, or that part of it that computes the prompt elsewhere. */
+export interface JudgedAttempt {
+  isJudged: boolean;
+  readonly probes: number;
+  readonly endpointIndex: number;
+  readonly endpointUrl: string;
+  readonly pool: PoolRuntime | null;
+  readonly poolName: string;
+  readonly modelRow: number;
+  readonly modelLabel: string;
+}
+
 /**
  * Judges endpoints by what exchanges saw of them. Faults in a row, of any kind and seen by any shard, take an endpoint out
  * of the pick (`pools[].ejection`), altogether or for one model; one good answer ends the row. docs/health.md has the kinds
@@ -52,10 +64,10 @@ export class PassiveHealth {
   }
 
   /** A response head, whether it is relayed or another attempt follows. */
-  noteHead(exchange: GatewayExchange, response: ResponseParser): void {
+  noteHead(attempt: JudgedAttempt, response: ResponseParser): void {
     const { status } = response;
-    if (faultyStatuses.has(status)) this.noteFault(exchange, Fault.status, String(status));
-    else if (coolingStatuses.has(status)) this.#coolDown(exchange, status, response.header('retry-after'));
+    if (faultyStatuses.has(status)) this.noteFault(attempt, Fault.status, String(status));
+    else if (coolingStatuses.has(status)) this.#coolDown(attempt, status, response.header('retry-after'));
   }
 
   /** The first piece of a response body. */
@@ -127,6 +139,19 @@ export class PassiveHealth {
     fleet.health.noteAnswer({ slot: slotOf(exchange), row: modelRow, probes, nowMs: clock.nowMs }, heals);
   }
 
+  /**
+   * An endpoint has computed a prompt for another, or refused to for what is wrong with the request. `waitedMs`: 0 = it took no
+   * time that says anything. There is nothing else it could be better at, so this heals everything.
+   */
+  notePrefill(attempt: JudgedAttempt, waitedMs: number): void {
+    if (attempt.isJudged) return;
+    attempt.isJudged = true;
+    const { fleet, clock } = this.#parts;
+    const { modelRow, probes } = attempt;
+    if (waitedMs > 0) fleet.health.noteTtft(slotOf(attempt), modelRow, waitedMs);
+    fleet.health.noteAnswer({ slot: slotOf(attempt), row: modelRow, probes, nowMs: clock.nowMs }, Fault.slow);
+  }
+
   /** The connection failed before the response was complete. */
   noteFailure(exchange: GatewayExchange, failure: Exclude<UpstreamFailure, 'stale' | 'local'>, detail: string): void {
     const isBegun = exchange.response.state !== Half.idle;
@@ -134,13 +159,13 @@ export class PassiveHealth {
   }
 
   /** `detail`: for the log. */
-  noteFault(exchange: GatewayExchange, fault: Fault, detail: string): void {
-    if (exchange.isJudged) return;
-    exchange.isJudged = true;
+  noteFault(attempt: JudgedAttempt, fault: Fault, detail: string): void {
+    if (attempt.isJudged) return;
+    attempt.isJudged = true;
     const { fleet, clock, log } = this.#parts;
-    const { modelRow, probes, modelLabel, poolName, endpointUrl } = exchange;
-    const pool = exchange.pool!;
-    const slot = slotOf(exchange);
+    const { modelRow, probes, modelLabel, poolName, endpointUrl } = attempt;
+    const pool = attempt.pool!;
+    const slot = slotOf(attempt);
     const name = faultNames[fault]!;
     const labels = [poolName, endpointUrl, modelLabel, name] as const;
     this.#series.add(counterCell(this.#series, metrics.endpointFaults, labels), 1);
@@ -182,13 +207,13 @@ export class PassiveHealth {
   }
 
   /** An endpoint that says when to come back is left alone until then, by all shards. Rates are limited by model. */
-  #coolDown(exchange: GatewayExchange, status: number, retryAfter: string | null): void {
+  #coolDown(attempt: JudgedAttempt, status: number, retryAfter: string | null): void {
     const waitMs = retryAfterMs(retryAfter, Date.now());
     if (waitMs === 0) return;
     const { fleet, clock } = this.#parts;
-    const pool = exchange.pool!;
-    const row = status === 429 && pool.modelCount > 1 ? exchange.modelRow : wholeRow;
-    fleet.health.coolDown(slotOf(exchange), row, clock.nowMs, Math.min(waitMs, pool.config.ejection.maxMs));
+    const pool = attempt.pool!;
+    const row = status === 429 && pool.modelCount > 1 ? attempt.modelRow : wholeRow;
+    fleet.health.coolDown(slotOf(attempt), row, clock.nowMs, Math.min(waitMs, pool.config.ejection.maxMs));
   }
 
   /** Blends the pace in and compares it with the other endpoints of the pool that run on the same hardware. */
@@ -222,9 +247,17 @@ export class PassiveHealth {
   /** Whether one more would be beyond the share of endpoints that may be out. */
   #isShareOut(pool: PoolRuntime, own: number, row: number): boolean {
     const { fleet, clock } = this.#parts;
+    const { endpoints } = pool.view;
+    const served = endpoints.find(({ slot }) => slot === own)?.serves;
     let outCount = 1;
-    for (const { slot } of pool.endpoints) if (slot !== own && fleet.health.isOut(slot, row, clock.nowMs)) outCount++;
-    return outCount * 100 > pool.endpoints.length * pool.config.ejection.shareMaxPercent;
+    let count = 0;
+    // Where endpoints have roles, those of another cannot stand in.
+    for (const { slot, serves } of endpoints) {
+      if (serves !== served) continue;
+      count++;
+      if (slot !== own && fleet.health.isOut(slot, row, clock.nowMs)) outCount++;
+    }
+    return outCount * 100 > count * pool.config.ejection.shareMaxPercent;
   }
 }
 
@@ -233,6 +266,6 @@ function isInference({ facts }: GatewayExchange): boolean {
   return facts.api !== Api.other && facts.api !== Api.models;
 }
 
-function slotOf(exchange: GatewayExchange): number {
-  return exchange.pool!.endpoints[exchange.endpointIndex]!.slot;
+function slotOf({ pool, endpointIndex }: JudgedAttempt): number {
+  return pool!.endpoints[endpointIndex]!.slot;
 }

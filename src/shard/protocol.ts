@@ -82,6 +82,8 @@ export interface ExchangeView {
   readonly model: string | null;
   readonly pool: string | null;
   readonly endpoint: string | null;
+  /** Where its prompt is computed, if not there. */
+  readonly prefill_endpoint: string | null;
   readonly phase: string;
   readonly request_half: string;
   readonly response_half: string;

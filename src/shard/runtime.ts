@@ -1,7 +1,16 @@
 import type { Config, EndpointConfig, PoolConfig } from '../config/index.ts';
 import { type Priority, priorityFrom } from '../exchange/index.ts';
 import { compileChain, type FilterChain, type FilterContext } from '../filters/index.ts';
-import { KvPicker, makePicker, makePolicy, type Picker, type PickerContext, PoolView } from '../pick/index.ts';
+import {
+  DecodeChoice,
+  KvPicker,
+  makePicker,
+  makePolicy,
+  type Picker,
+  type PickerContext,
+  PoolView,
+  servedBy,
+} from '../pick/index.ts';
 import { RouteTable } from '../route/index.ts';
 import { otherRow, type PrefixJournalWriter } from '../shm/index.ts';
 import {
@@ -35,8 +44,19 @@ export interface PoolRuntime {
   readonly rowOf: (modelLabel: string) => number;
   /** Its picker, where that goes by what KV caches hold. */
   readonly kv: KvPicker | null;
+  /** How requests are split over two endpoints; null: they are not. */
+  readonly split: PoolSplit | null;
   /** True when picking, or the queue, needs a field of the body. */
   readonly readsBody: boolean;
+}
+
+/** `pools[].disaggregation`, as a shard goes by it. */
+export interface PoolSplit {
+  readonly protocol: 'vllm' | 'sglang';
+  /** Picks where answers come from; `picker` picks where prompts are computed. */
+  readonly choice: DecodeChoice;
+  /** By endpoint. */
+  readonly bootstrapPorts: readonly number[];
 }
 
 /** One applied configuration, compiled for a shard. An exchange keeps the one it began with. */
@@ -47,6 +67,8 @@ export interface Runtime {
   readonly pools: readonly PoolRuntime[];
   /** Some pool does: bodies are routed when they are complete. */
   readonly picksByPrompt: boolean;
+  /** Some pool is disaggregated: bodies are looked through for what only the gateway may say. */
+  readonly isSplit: boolean;
   /** By listener. */
   readonly chains: readonly FilterChain[];
   /** By listener. */
@@ -92,7 +114,13 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       ),
     );
     const rows = rowsByModel(snapshot.modelRows[poolIndex]!);
-    const pickable = pool.endpoints.map(({ url, weight }, index) => ({ url, weight, slot: slots[index]! }));
+    const protocol = pool.disaggregation?.protocol ?? null;
+    const pickable = pool.endpoints.map(({ url, weight, role }, index) => ({
+      url,
+      weight,
+      slot: slots[index]!,
+      serves: servedBy(protocol, role),
+    }));
     const view = new PoolView(pickable, context.registry.fleet, {
       inflightMax: pool.inflightMax,
       waitingMax: pool.queue.saturatedAt.waiting,
@@ -121,6 +149,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       picker: kv ?? fallback,
       kv,
       endpoints,
+      split: splitOf(pool, kv),
       retryCauses: new Set(pool.retries.on),
       promisesDone: pool.dialect === 'openai' && enginesWithDone.has(pool.engine),
       retryBudget: context.lasting.retryBudget(pool.name, {
@@ -143,9 +172,17 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
     routes: new RouteTable(config),
     pools,
     picksByPrompt: pools.some(({ kv }) => kv !== null),
+    isSplit: pools.some(({ split }) => split !== null),
     chains,
     listenerPriorities,
   };
+}
+
+function splitOf({ disaggregation, endpoints }: PoolConfig, kv: KvPicker | null): PoolSplit | null {
+  if (disaggregation === null) return null;
+  const { protocol, prefillFromTokens, bootstrapPort } = disaggregation;
+  const choice = new DecodeChoice(endpoints.length, prefillFromTokens, kv);
+  return { protocol, choice, bootstrapPorts: endpoints.map((endpoint) => endpoint.bootstrapPort ?? bootstrapPort) };
 }
 
 function rowsByModel(models: readonly string[]): ReadonlyMap<string, number> {

@@ -1,7 +1,7 @@
 import { type Accountant } from '../account/index.ts';
 import { bug, type Clock } from '../core/index.ts';
 import { type Exchange, Lease, type LeaseBook } from '../exchange/index.ts';
-import { PromptParts, RequestScanner } from '../http/index.ts';
+import { type MemberSpans, PromptParts, RequestScanner } from '../http/index.ts';
 import { PromptKeys } from '../pick/index.ts';
 import {
   Admission,
@@ -15,6 +15,7 @@ import {
   type SharedMemory,
   type SlabPool,
 } from '../shm/index.ts';
+import { makeSpans } from './disaggregation/transfer-keys.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -74,6 +75,7 @@ export class ShardState {
   readonly #spareParts: PromptParts[] = [];
   #partsCount = 0;
   readonly #spareKeys: PromptKeys[] = [];
+  readonly #spareSpans: MemberSpans[] = [];
   readonly #makeExchange: () => GatewayExchange;
   runtime: Runtime;
   isDraining = false;
@@ -106,15 +108,18 @@ export class ShardState {
     // An upload answered early is still arriving: the library hands the rest to this record, which must be nobody else's.
     const isReusable = exchange.request.isDone;
     if (exchange.prompt !== null && this.#spareKeys.length < partsMax) this.#spareKeys.push(exchange.prompt);
+    if (exchange.spans !== null && this.#spareSpans.length < sparesMax) this.#spareSpans.push(exchange.spans);
     exchange.recycle();
     if (isReusable && this.#spareExchanges.length < sparesMax) this.#spareExchanges.push(exchange);
   }
 
-  takeScanner(exchange: GatewayExchange, wantsPrompt: boolean): void {
+  takeScanner(exchange: GatewayExchange, wantsPrompt: boolean, wantsSpans: boolean): void {
     const parts = wantsPrompt ? this.#takeParts() : null;
     exchange.promptParts = parts;
+    exchange.spans = wantsSpans ? (this.#spareSpans.pop() ?? makeSpans()) : null;
+    exchange.spans?.reset();
     exchange.scanner = this.#spareScanners.pop() ?? new RequestScanner();
-    exchange.scanner.reset(parts);
+    exchange.scanner.reset(parts, exchange.spans);
   }
 
   #takeParts(): PromptParts | null {

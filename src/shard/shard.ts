@@ -185,7 +185,7 @@ export class Shard {
     this.state = new ShardState(made.parts, made.runtime, makeExchange);
     this.#closer = new Closer(this.state);
     const health = new PassiveHealth(made.parts, this.#closer, series);
-    const dispatcher = new Dispatcher(this.state, this.#closer, health, series);
+    const dispatcher = new Dispatcher(this.state, this.#closer, health, series, join);
     this.#flow = dispatcher.flow;
     const bodyJobs = new BodyJobs(this.#workers, made.parts);
     const { admission, random, listenerNames } = made.parts;
@@ -300,6 +300,7 @@ export class Shard {
       model: exchange.facts.model,
       pool: exchange.poolName === '' ? null : exchange.poolName,
       endpoint: exchange.endpointUrl === '' ? null : exchange.endpointUrl,
+      prefill_endpoint: exchange.prefillUrl === '' ? null : exchange.prefillUrl,
       phase: phaseNames[exchange.phase]!,
       request_half: exchange.request.name,
       response_half: exchange.response.name,

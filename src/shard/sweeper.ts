@@ -62,6 +62,7 @@ export class Sweeper {
       exchange.queueDeadlineMs += gapMs;
       exchange.totalDeadlineMs += gapMs;
       exchange.responseDeadlineMs += gapMs;
+      exchange.prefillDeadlineMs += gapMs;
       if (exchange.stalledSinceMs !== 0) exchange.stalledSinceMs += gapMs;
       if (exchange.uploadWindowMs !== 0) exchange.uploadWindowMs += gapMs;
     }
@@ -75,10 +76,14 @@ export class Sweeper {
       this.#flow.onLate(exchange);
     } else if (nowMs >= exchange.totalDeadlineMs && exchange.phase !== Phase.answering) {
       this.#closer.fail(exchange, 'stream_timeout', 'The request took longer than it may.');
+    } else if (nowMs >= exchange.prefillDeadlineMs) {
+      this.#dispatcher.prefill.onLate(exchange);
     } else if (nowMs >= exchange.responseDeadlineMs) {
       this.#onResponseLate(exchange);
     } else if (this.#slowClients.check(exchange, nowMs, isLate)) {
       return;
+    } else if (exchange.phase === Phase.connecting) {
+      this.#dispatcher.prefill.pump(exchange);
     } else if (exchange.phase === Phase.queued) {
       exchange.pool!.waitingRoom.weigh(exchange);
     } else if (exchange.phase === Phase.streaming) {
@@ -101,6 +106,8 @@ export class Sweeper {
       this.#closer.close(exchange, exchange.pendingCode);
     } else if (exchange.phase === Phase.connecting) {
       this.#dispatcher.onConnectLate(exchange);
+    } else if (exchange.phase !== Phase.streaming && exchange.leg?.isRunning === true) {
+      this.#dispatcher.prefill.onLate(exchange); // An answer cannot come before its prompt is computed.
     } else if (exchange.phase !== Phase.streaming) {
       if (exchange.pool !== null) this.#health.noteFault(exchange, Fault.late, 'no response head');
       this.#closer.fail(exchange, 'first_byte_timeout', 'The upstream did not answer in time.');

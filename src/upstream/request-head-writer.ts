@@ -19,12 +19,16 @@ export interface UpstreamHeadOptions {
   readonly passesAuthorization: boolean;
 }
 
-/** `bodyBytes`: length of the body as sent upstream, -1 = it goes chunked, 0 with `hasBody` false = no body. */
+/**
+ * `bodyBytes`: length of the body as sent upstream, -1 = it goes chunked, 0 with `hasBody` false = no body. `isForUs`: the
+ * answer is read by the gateway and not by the client, so it must not be coded as the client would like it.
+ */
 export function writeRequestHead(
   head: RequestHead,
   requestId: string,
   bodyBytes: number,
   options: UpstreamHeadOptions,
+  isForUs = false,
 ): string {
   const target = head.query === '' && !head.hasQuery ? head.path : `${head.path}?${head.query}`;
   let text = `${head.method} ${options.basePath}${target} HTTP/1.1\r\nhost: ${options.authority}\r\n`;
@@ -32,6 +36,7 @@ export function writeRequestHead(
   let via = 'via: ';
   for (let index = 0; index < head.count; index++) {
     const name = head.names[index]!;
+    if (isForUs && name === 'accept-encoding') continue;
     const isClients = index < head.wireCount;
     switch (requestFieldRule(name, isClients)) {
       case FieldRule.own:

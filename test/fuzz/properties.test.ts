@@ -2,7 +2,7 @@ import { createParser } from 'eventsource-parser';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { boundaryOf, findMultipartModel, SseTap } from '../../src/http/index.ts';
-import { modelSplice, splicedBytes } from '../../src/relay/model-splice.ts';
+import { editedBytes, modelEdit } from '../../src/relay/body-edit.ts';
 import { check, checkAsync } from './check.ts';
 import { readResponseWithNode } from './oracles/node-http.ts';
 import { guarded, headRulesTarget } from './targets/head-rules.ts';
@@ -89,9 +89,9 @@ test('property: when a model is renamed in any body, JSON.parse finds the new na
     fc.property(document, indent, anyText, (value, space, name) => {
       const body = Buffer.from(JSON.stringify(value, null, space));
       const { modelStart, modelEnd } = scan(body, []);
-      const splice = modelSplice(modelStart, modelEnd, name);
+      const splice = modelEdit(modelStart, modelEnd, name);
       const renamed = Buffer.concat([body.subarray(0, splice.start), splice.replacement, body.subarray(splice.end)]);
-      expect(renamed.length).toBe(splicedBytes(body.length, splice));
+      expect(renamed.length).toBe(editedBytes(body.length, [splice]));
       const before = JSON.parse(body.toString()) as object;
       expect(JSON.parse(renamed.toString())).toEqual({ ...before, model: name });
     }),

@@ -203,8 +203,11 @@ export class KvPicker implements Picker {
     request.pendingTokens = 0;
   }
 
-  /** The answer is complete: its blocks, and those of the prompt, are the engine's youngest now. */
-  finish(request: KvPickRequest, usage: TokenUsage | null): void {
+  /**
+   * The answer is complete: its blocks, and those of the prompt, are the engine's youngest now. `hadPrompt`: its prompt came from
+   * another endpoint, so what the engine calls cached says nothing of what it held.
+   */
+  finish(request: KvPickRequest, usage: TokenUsage | null, hadPrompt = false): void {
     const { prompt } = request;
     if (prompt === null) return;
     const { learned, journal, number } = this.#pool;
@@ -220,7 +223,7 @@ export class KvPicker implements Picker {
     journal?.unnamed(number, ordinal, answerBytes);
     // Sizes in the index are bytes, and a cache holds tokens.
     horizon.fit(ordinal, tokenBytes);
-    this.#compare(request, usage.cachedTokens, ordinal);
+    if (!hadPrompt) this.#compare(request, usage.cachedTokens, ordinal);
   }
 
   #insert(prompt: PromptKeys, ordinal: number): void {

@@ -1,0 +1,492 @@
+import { expect, test } from 'vitest';
+import {
+  answerText,
+  chatRequest,
+  fieldOf,
+  requestText,
+  rig,
+  type Rig,
+  turns,
+  until,
+  type UpstreamPeer,
+} from '../rig/index.ts';
+
+// vLLM's two steps (NIXL): the prompt at one endpoint, the answer from another, by the `kv_transfer_params` of the first.
+// tests/v1/kv_connector/nixl_integration/toy_proxy_server.py of vLLM is who else speaks it.
+
+const params =
+  '{"do_remote_prefill": true, "do_remote_decode":false,"remote_block_ids":[[1,2, 3]],"remote_engine_id":"e-1","remote_request_id":"r","remote_host":"10.0.0.1","remote_port":5600,"tp_size":1,"remote_num_tokens":12345678901234567890}';
+const prefillAnswer = (text = params): string =>
+  answerText(
+    `{"id":"x","choices":[{"text":"a"}],"kv_transfer_params": ${text} ,"usage":{"prompt_tokens":9,"completion_tokens":1}}`,
+    ['content-type: application/json'],
+  );
+const prefillParams =
+  '"kv_transfer_params":{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,"remote_host":null,"remote_port":null}';
+const long = 'How high is the water? '.repeat(100);
+const answer = '{"choices":[{"message":{"content":"high"}}]}';
+
+interface Setup {
+  readonly prefills?: number;
+  readonly decodes?: number;
+  readonly extra?: string;
+  readonly top?: string;
+}
+
+/** Prefill endpoints come first. */
+function roles({ prefills = 1, decodes = 1, extra = '', top = '' }: Setup = {}): Promise<Rig> {
+  const endpoints = Array.from(
+    { length: prefills + decodes },
+    (_, index) => `{ url: "$UPSTREAM${index}", role: ${index < prefills ? 'prefill' : 'decode'} }`,
+  );
+  return rig({
+    upstreamCount: prefills + decodes,
+    yaml: `${top}
+models: [{ name: m, targets: [{ pool: split, model: org/m }] }]
+pools:
+  - { name: split, engine: none, picker: round_robin, disaggregation: { protocol: vllm }, ejection: { consecutive_failures: 100 }${extra}, endpoints: [${endpoints.join(', ')}] }
+`,
+  });
+}
+
+const bodyOf = (rest: object = {}): string =>
+  JSON.stringify({ messages: [{ role: 'user', content: long }], ...rest, model: 'm' });
+const upstreamBody = (text: string): string => text.replace('"model":"m"', '"model":"org/m"');
+const withLast = (text: string, members: string): string => `${text.slice(0, -1)},${members}}`;
+const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
+const inflight = (gateway: Rig): number[] => gateway.slots.map((slot) => gateway.fleet.inflight(slot));
+
+test('vllm: when a prompt is long, it is computed by one endpoint and answered by another, with the same bytes but for what has to differ', async () => {
+  const gateway = await roles();
+  const client = await gateway.client();
+  const body = bodyOf({
+    stream: true,
+    stream_options: { include_usage: true },
+    max_completion_tokens: 77,
+    min_tokens: 3,
+    seed: 1e3,
+  });
+  client.send(chatRequest(body, ['x-request-id: same', 'accept-encoding: gzip']));
+  const prefill = await gateway.upstreams[0]!.accept();
+  const first = await prefill.request();
+  expect(first.text).toBe(
+    withLast(
+      upstreamBody(body)
+        .replace('"stream":true', '"stream":false')
+        .replace('{"include_usage":true}', 'null')
+        .replace('"max_completion_tokens":77', '"max_completion_tokens":1')
+        .replace('"min_tokens":3', '"min_tokens":0'),
+      `"max_tokens":1,${prefillParams}`,
+    ),
+  );
+  expect(fieldOf(first.head, 'accept-encoding'), 'the gateway reads the answer').toBeUndefined();
+  expect(gateway.upstreams[1]!.peers.length, 'not before the prompt is computed').toBe(0);
+  expect(inflight(gateway), 'but its place is taken').toEqual([1, 1]);
+  prefill.send(prefillAnswer());
+  const decode = await gateway.upstreams[1]!.accept();
+  const second = await decode.request();
+  expect(second.text).toBe(withLast(upstreamBody(body), `"kv_transfer_params":${params}`));
+  expect([fieldOf(first.head, 'x-request-id'), fieldOf(second.head, 'x-request-id')]).toEqual(['same', 'same']);
+  expect(fieldOf(second.head, 'accept-encoding')).toBe('gzip');
+  expect(inflight(gateway), 'the place of the prompt is free').toEqual([0, 1]);
+  decode.send(answerText(answer, ['x-who: decode', 'content-type: application/json']));
+  const response = await client.response();
+  expect([response.status, response.text, fieldOf(response.head, 'x-who')]).toEqual([200, answer, 'decode']);
+  await gateway.closeReason();
+  expect(gateway.accessLog()[0]).toMatchObject({
+    reason: 'done',
+    retries: 0,
+    endpoint: gateway.upstreams[1]!.url,
+    prefill_endpoint: gateway.upstreams[0]!.url,
+  });
+  expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split computed': 1 });
+});
+
+test('vllm: when a body has its own max_tokens, or odd spacing, values change where they stand and nothing else does', async () => {
+  const gateway = await roles();
+  const client = await gateway.client();
+  const body = ` {"max_tokens" : 5 , "m\\u0065ssages":[{"role":"user","content":"${long}"}],"tools":[{"b":1.0,"a":1e2}],"model":"m"}\n`;
+  client.send(chatRequest(body));
+  const prefill = await gateway.upstreams[0]!.accept();
+  expect((await prefill.request()).text).toBe(
+    upstreamBody(body).replace('"max_tokens" : 5 ,', '"max_tokens" :1,').replace('}\n', `,${prefillParams}}\n`),
+  );
+  prefill.send(prefillAnswer());
+  const decode = await gateway.upstreams[1]!.accept();
+  expect((await decode.request()).text).toBe(upstreamBody(body).replace('}\n', `,"kv_transfer_params":${params}}\n`));
+  decode.send(answerText(answer));
+  expect((await client.response()).text).toBe(answer);
+});
+
+test('vllm: when the prompt was not kept, because its first token was the last, the answer is asked for as it came', async () => {
+  const gateway = await roles();
+  gateway.upstreams[0]!.answerAll(prefillAnswer('null'));
+  gateway.upstreams[1]!.answerAll(({ text }) => answerText(text));
+  const client = await gateway.client();
+  expect((await client.ask(chatRequest(bodyOf()))).text).toBe(upstreamBody(bodyOf()));
+  expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split not_kept': 1 });
+});
+
+const whole: readonly [what: string, path: string, body: string][] = [
+  ['a short prompt', '/v1/chat/completions', '{"model":"m","messages":[]}'],
+  ['several answers', '/v1/chat/completions', bodyOf({ n: 2 })],
+  ['several prompts', '/v1/completions', JSON.stringify({ model: 'm', prompt: [long, long] })],
+  ['lists of tokens', '/v1/completions', JSON.stringify({ model: 'm', prompt: [Array(900).fill(7), [1]] })],
+  ['the prompt again', '/v1/completions', JSON.stringify({ model: 'm', prompt: long, echo: true })],
+  ['embeddings', '/v1/embeddings', JSON.stringify({ model: 'm', input: long })],
+  ['a stored response', '/v1/responses', JSON.stringify({ model: 'm', input: long })],
+];
+test.each(whole)(
+  'vllm: when a request is for %s, one endpoint serves it alone, and none that computes prompts',
+  async (_, path, body) => {
+    const gateway = await roles({ prefills: 2 });
+    for (const upstream of gateway.upstreams) upstream.answerAll(({ text }) => answerText(text));
+    const client = await gateway.client();
+    const text = requestText('POST', path, ['content-type: application/json'], body);
+    for (let round = 0; round < 3; round++) expect((await client.ask(text)).text).toBe(upstreamBody(body));
+    expect(gateway.upstreams.map(({ receivedBytes }) => receivedBytes > 0)).toEqual([false, false, true]);
+    expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split alone': 3 });
+  },
+);
+
+test('vllm: when a prompt is one list of tokens, or says of itself what is the default, it is split', async () => {
+  const gateway = await roles();
+  gateway.upstreams[0]!.answerAll(prefillAnswer());
+  gateway.upstreams[1]!.answerAll(answerText(answer));
+  const client = await gateway.client();
+  for (const rest of [
+    { prompt: Array(1000).fill(7) },
+    { prompt: long, n: 1, best_of: 1, echo: false, prompt_logprobs: null },
+  ]) {
+    const body = JSON.stringify({ model: 'm', ...rest });
+    expect((await client.ask(requestText('POST', '/v1/completions', [], body))).text).toBe(answer);
+  }
+  expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split computed': 2 });
+});
+
+const stolen = [
+  '{"model":"m","kv_transfer_params":{"do_remote_prefill":true,"remote_host":"10.0.0.9"}}',
+  '{"kv_transfer_param\\u0073":{"do_remote_prefill":true},"model":"m","messages":[]}',
+  '{"model":"m","bootstrap_host":"10.0.0.9"}',
+  '{"model":"m","bootstrap_room":[1,2],"prompt":["a","b"]}',
+  '{"model":"m","bootstrap_port":null}',
+  '{"model":"m","disaggregated_params":{}}',
+  `{"model":"m","messages":"${long}","\\u0062ootstrap_room":1}`,
+];
+test.each(stolen)('vllm: when a client says itself where its prompt is, it gets 400: %s', async (body) => {
+  const gateway = await roles();
+  for (const path of ['/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/v1/responses', '/v1/messages']) {
+    const client = await gateway.client();
+    const response = await client.ask(requestText('POST', path, [], body));
+    expect(response.status, path).toBe(400);
+    expect(response.text).toMatch(/is not a client's to set/);
+  }
+  expect(gateway.upstreams.map(({ peers }) => peers.length)).toEqual([0, 0]);
+});
+
+// An engine could read what the gateway cannot: a path that is no API to us, a coding, another charset.
+test('vllm: when a body for a pool with roles cannot be looked through, it is refused, on any path', async () => {
+  const gateway = await rig({
+    upstreamCount: 2,
+    yaml: `
+pools:
+  - { name: split, engine: none, picker: round_robin, disaggregation: { protocol: vllm }, endpoints: [{ url: "$UPSTREAM0", role: prefill }, { url: "$UPSTREAM1", role: decode }] }
+`,
+  });
+  gateway.upstreams[1]!.answerAll(({ text }) => answerText(text));
+  const ask = async (path: string, fields: string[], body: string): Promise<[number, string]> => {
+    const { status, text } = await (await gateway.client()).ask(requestText('POST', path, fields, body));
+    return [status, text];
+  };
+  const wide = Buffer.from('{"kv_transfer_params":{}}', 'utf16le').toString('latin1');
+  for (const path of ['/v1/chat/completions', '/generate', '/inference/v1/generate']) {
+    expect((await ask(path, [], '{"kv_transfer_params":{}}'))[0], path).toBe(400);
+    expect((await ask(path, [], wide))[0], path).toBe(400);
+    expect((await ask(path, [], '[{"kv_transfer_params":{}}]'))[0], path).toBe(400);
+    expect((await ask(path, ['content-encoding: gzip'], 'x'))[0], path).toBe(501);
+  }
+  expect((await ask('/generate', ['content-type: multipart/form-data; boundary=b'], '{"bootstrap_room":1}'))[0]).toBe(
+    400,
+  );
+  expect(gateway.upstreams.map(({ receivedBytes }) => receivedBytes)).toEqual([0, 0]);
+  expect(await ask('/tokenize', [], '{"prompt":"x"}')).toEqual([200, '{"prompt":"x"}']);
+  const client = await gateway.client();
+  expect((await client.ask(requestText('GET', '/v1/models'))).status).toBe(200);
+  expect(gateway.upstreams[0]!.receivedBytes, 'nothing of all that concerns who computes prompts').toBe(0);
+});
+
+test('vllm: when a pool has no roles, a client may say what it likes', async () => {
+  const gateway = await rig();
+  gateway.upstream.answerAll(({ text }) => answerText(text));
+  const client = await gateway.client();
+  expect((await client.ask(chatRequest(stolen[0]!))).text).toBe(stolen[0]!);
+});
+
+// What goes wrong.
+
+async function decodeServes(gateway: Rig): Promise<string> {
+  const decode = await gateway.upstreams.at(-1)!.accept();
+  const { text } = await decode.request();
+  decode.send(answerText(answer));
+  return text;
+}
+
+function sendLast(peer: UpstreamPeer, bytes: string): void {
+  peer.send(bytes);
+  peer.finish();
+}
+
+const broken: readonly [what: string, how: (peer: UpstreamPeer) => void, faults: number][] = [
+  ['answers 503', (peer) => peer.send(answerText('busy', [], '503 Busy')), 0],
+  ['resets', (peer) => peer.reset(), 1],
+  ['resets within its head', (peer) => sendLast(peer, 'HTTP/1.1 200 O'), 1],
+  ['resets within its answer', (peer) => sendLast(peer, 'HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"id"'), 1],
+  ['answers no JSON', (peer) => peer.send(answerText('<html>')), 1],
+  ['answers JSON that is cut', (peer) => peer.send(answerText('{"kv_transfer_params":{"a":1}')), 1],
+  ['answers params that are none', (peer) => peer.send(prefillAnswer('[1]')), 1],
+  [
+    'answers params twice',
+    (peer) => peer.send(answerText('{"kv_transfer_params":{},"kv_transfer_params":{"a":1}}')),
+    1,
+  ],
+  ['answers without an end', (peer) => peer.send(answerText(`{"id":"${'x'.repeat(1_100_000)}"}`)), 1],
+  ['answers no HTTP', (peer) => peer.send('nonsense\r\n\r\n'), 1],
+];
+test.each(broken)('vllm: when the endpoint of the prompt %s, another one computes it', async (_, how, faults) => {
+  const gateway = await roles({ prefills: 2, extra: ', retries: { attempts: 2 }' });
+  const client = await gateway.client();
+  client.send(chatRequest(bodyOf()));
+  await until(() => gateway.upstreams.slice(0, 2).some(({ peers }) => peers.length > 0), 'a prompt is sent');
+  const at = gateway.upstreams[0]!.peers.length > 0 ? 0 : 1;
+  const bad = await gateway.upstreams[at]!.accept();
+  const { text } = await bad.request();
+  how(bad);
+  const good = await gateway.upstreams[1 - at]!.accept();
+  expect((await good.request()).text).toBe(text);
+  good.send(prefillAnswer());
+  expect(await decodeServes(gateway)).toBe(withLast(upstreamBody(bodyOf()), `"kv_transfer_params":${params}`));
+  expect((await client.response()).text).toBe(answer);
+  await gateway.closeReason();
+  expect(gateway.accessLog()[0]).toMatchObject({ retries: 1, prefill_endpoint: gateway.upstreams[1 - at]!.url });
+  const blamed = Object.entries(gateway.counts('penstock_endpoint_faults_total'));
+  expect(blamed.map(([labels, count]) => [labels.includes(gateway.upstreams[at]!.url), count])).toEqual(
+    faults === 0 ? [] : [[true, faults]],
+  );
+});
+
+test('vllm: when no endpoint computes the prompt, the one for the answer does it all', async () => {
+  const gateway = await roles({ extra: ', retries: { attempts: 2 }' });
+  await gateway.upstreams[0]!.stopListening();
+  const client = await gateway.client();
+  client.send(chatRequest(bodyOf()));
+  expect(await decodeServes(gateway)).toBe(upstreamBody(bodyOf()));
+  expect((await client.response()).text).toBe(answer);
+  expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split failed': 1, 'split alone': 1 });
+});
+
+test('vllm: when the request is wrong, the client gets what the endpoint of the prompt says of it', async () => {
+  const gateway = await roles({ prefills: 2 });
+  const text = '{"error":{"message":"too long","code":400}}';
+  for (const upstream of gateway.upstreams) {
+    upstream.answerAll(answerText(text, ['content-type: application/json'], '400 Bad Request'));
+  }
+  const client = await gateway.client();
+  const response = await client.ask(chatRequest(bodyOf()));
+  expect([response.status, response.text, fieldOf(response.head, 'content-type')]).toEqual([
+    400,
+    text,
+    'application/json',
+  ]);
+  expect(gateway.upstreams.filter(({ peers }) => peers.length > 0).length, 'asked once').toBe(1);
+  expect(gateway.counts('penstock_endpoint_faults_total')).toEqual({});
+  await gateway.closeReason();
+  expect(gateway.accessLog()[0]).toMatchObject({ status: 400, reason: 'done' });
+});
+
+test('vllm: when retries are spent on prompts, the last refusal reaches the client', async () => {
+  const gateway = await roles({ prefills: 3, extra: ', retries: { attempts: 1 }' });
+  for (const upstream of gateway.upstreams) upstream.answerAll(answerText('busy', [], '503 Busy'));
+  const client = await gateway.client();
+  const response = await client.ask(chatRequest(bodyOf()));
+  expect([response.status, response.text, fieldOf(response.head, 'x-should-retry')]).toEqual([503, 'busy', 'false']);
+});
+
+test('vllm: when the prompt takes too long, the client gets 504 and only its endpoint is blamed', async () => {
+  const gateway = await roles({ prefills: 2, top: 'timeouts: { first_byte_ms: 300ms }' });
+  const client = await gateway.client();
+  client.send(chatRequest(bodyOf()));
+  const response = await client.response();
+  expect([response.status, codeOf(response.text)]).toEqual([504, 'first_byte_timeout']);
+  expect(Object.keys(gateway.counts('penstock_endpoint_faults_total'))).toEqual([expect.stringMatching(/ late$/)]);
+  expect(Object.keys(gateway.counts('penstock_endpoint_faults_total'))[0]).not.toContain(gateway.upstreams[2]!.url);
+});
+
+test('vllm: when the answer does not begin in what is left of the time, its endpoint is blamed', async () => {
+  const gateway = await roles({ top: 'timeouts: { first_byte_ms: 300ms }' });
+  gateway.upstreams[0]!.answerAll(prefillAnswer());
+  const client = await gateway.client();
+  client.send(chatRequest(bodyOf()));
+  const response = await client.response();
+  expect([response.status, codeOf(response.text)]).toEqual([504, 'first_byte_timeout']);
+  const [labels] = Object.keys(gateway.counts('penstock_endpoint_faults_total'));
+  expect(labels).toContain(gateway.upstreams[1]!.url);
+});
+
+test.each([
+  ['refuses', (peer: UpstreamPeer) => peer.send(answerText('busy', [], '503 Busy'))],
+  ['resets', (peer: UpstreamPeer) => peer.reset()],
+  ['resets behind its head', (peer: UpstreamPeer) => sendLast(peer, 'HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n')],
+])('vllm: when the endpoint of the answer %s, both steps are done again elsewhere', async (_, how) => {
+  const gateway = await roles({ prefills: 2, decodes: 2, extra: ', retries: { attempts: 2 }' });
+  let prefillCount = 0;
+  for (const upstream of gateway.upstreams.slice(0, 2)) {
+    upstream.answerAll(() => prefillAnswer(`{"count":${++prefillCount}}`));
+  }
+  const client = await gateway.client();
+  client.send(chatRequest(bodyOf()));
+  await until(() => gateway.upstreams.slice(2).some(({ peers }) => peers.length > 0), 'an answer is asked for');
+  const at = gateway.upstreams[2]!.peers.length > 0 ? 2 : 3;
+  const bad = await gateway.upstreams[at]!.accept();
+  expect((await bad.request()).text).toContain('"kv_transfer_params":{"count":1}');
+  how(bad);
+  const good = await gateway.upstreams[5 - at]!.accept();
+  expect((await good.request()).text).toBe(withLast(upstreamBody(bodyOf()), '"kv_transfer_params":{"count":2}'));
+  good.send(answerText(answer));
+  expect((await client.response()).text).toBe(answer);
+  expect(prefillCount).toBe(2);
+});
+
+test('vllm: when the endpoint of the answer breaks off after the commit point, the client sees it, and nothing is repeated', async () => {
+  const gateway = await roles({ prefills: 2, decodes: 2 });
+  for (const upstream of gateway.upstreams.slice(0, 2)) upstream.answerAll(prefillAnswer());
+  for (const upstream of gateway.upstreams.slice(2)) {
+    upstream.onPeer = async (peer) => {
+      await peer.request();
+      peer.send('HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"half"');
+      await turns(5);
+      peer.reset();
+    };
+  }
+  const client = await gateway.client();
+  const response = await client.ask(chatRequest(bodyOf()));
+  expect([response.status, response.isComplete]).toEqual([200, false]);
+  expect(gateway.upstreams.slice(2).filter(({ peers }) => peers.length > 0).length).toBe(1);
+  expect(await gateway.closeReason()).toBe('stream_truncated');
+});
+
+test('vllm: when a kept-alive connection for the answer was closed meanwhile, a fresh one is taken, and the prompt is not computed twice', async () => {
+  const gateway = await roles();
+  const client = await gateway.client();
+  for (let round = 0; round < 3; round++) {
+    client.send(chatRequest(bodyOf({ round })));
+    const prefill = round === 0 ? await gateway.upstreams[0]!.accept() : gateway.upstreams[0]!.peers[0]!;
+    await prefill.request();
+    prefill.send(prefillAnswer());
+    const decode = await gateway.upstreams[1]!.accept();
+    await decode.request();
+    decode.send(answerText(answer));
+    expect((await client.response()).text).toBe(answer);
+    decode.finish();
+    if (round === 1) continue; // Seen as it is used again, or before.
+    await until(() => gateway.fleet.connections(gateway.slots[1]!) === 0, 'the end was seen');
+  }
+  expect(gateway.upstreams[0]!.peers.length).toBe(1);
+});
+
+test('vllm: when a body is 3 MB, both endpoints get all of it, and its memory is free when the answer begins', async () => {
+  const gateway = await roles();
+  const client = await gateway.client();
+  const body = bodyOf({ pad: 'x'.repeat(3_000_000), max_tokens: 9 });
+  client.send(chatRequest(body));
+  const prefill = await gateway.upstreams[0]!.accept();
+  expect(
+    (await prefill.request()).text ===
+      withLast(upstreamBody(body).replace('"max_tokens":9', '"max_tokens":1'), prefillParams),
+  ).toBe(true);
+  const blocks = `{"remote_block_ids":[[${Array.from({ length: 90_000 }, (_, index) => index).join(',')}]]}`;
+  prefill.send(prefillAnswer(blocks));
+  const decode = await gateway.upstreams[1]!.accept();
+  expect((await decode.request()).text === withLast(upstreamBody(body), `"kv_transfer_params":${blocks}`)).toBe(true);
+  decode.send('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n{"a"');
+  await client.readUntil('{"a"');
+  await until(() => gateway.shard.state.parts.slabs.inUse === 0, 'slabs are free');
+  decode.send('');
+  client.destroy();
+});
+
+// The client leaves.
+
+test.each(['connecting', 'uploading', 'computing', 'answering', 'before the answer', 'streaming'] as const)(
+  'vllm: when the client leaves while its request is %s, everything is free at once and no endpoint works on',
+  async (when) => {
+    const gateway = await roles();
+    const client = await gateway.client();
+    const body = bodyOf({ pad: when === 'uploading' ? 'x'.repeat(20_000_000) : '' });
+    client.send(chatRequest(body));
+    const prefill = await gateway.upstreams[0]!.accept();
+    let decode: UpstreamPeer | null = null;
+    if (when === 'uploading') {
+      prefill.pause();
+      await until(() => gateway.phases().includes('waiting'), 'the prompt is on its way');
+    } else if (when !== 'connecting') {
+      await prefill.request();
+      if (when === 'answering') prefill.send('HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"id"');
+      if (when === 'before the answer' || when === 'streaming') {
+        prefill.send(prefillAnswer());
+        decode = await gateway.upstreams[1]!.accept();
+        await decode.request();
+        if (when === 'streaming') {
+          decode.send('HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"half"');
+          await client.readUntil('{"half"');
+        }
+      }
+    }
+    client.destroy();
+    await until(() => gateway.shard.state.open.length === 0, 'the exchange is over');
+    expect(gateway.held()).toEqual({});
+    prefill.resume();
+    if (decode === null) await prefill.ended();
+    else await decode.ended();
+    expect(await gateway.closeReason()).toBe('client_gone');
+    // What the endpoint says afterwards finds nobody.
+    prefill.send(prefillAnswer());
+    await turns(5);
+    expect(gateway.upstreams[1]!.peers.length).toBe(decode === null ? 0 : 1);
+  },
+);
+
+// Places.
+
+test('vllm: when all places for prompts are taken, requests wait, and have no place for their answer meanwhile', async () => {
+  const gateway = await roles({ decodes: 2, extra: ', inflight_max: 1' });
+  const clients = [await gateway.client(), await gateway.client()];
+  clients[0]!.send(chatRequest(bodyOf({ seed: 0 })));
+  const prefill = await gateway.upstreams[0]!.accept();
+  await prefill.request();
+  clients[1]!.send(chatRequest(bodyOf({ seed: 1 })));
+  await gateway.inPhase('queued');
+  expect(inflight(gateway).reduce((sum, count) => sum + count)).toBe(2);
+  prefill.send(prefillAnswer());
+  expect((await prefill.request()).text).toContain('"seed":1');
+  prefill.send(prefillAnswer());
+  for (const upstream of gateway.upstreams.slice(1)) {
+    const decode = await upstream.accept();
+    const { text } = await decode.request();
+    decode.send(answerText(text));
+  }
+  for (const [index, client] of clients.entries()) expect((await client.response()).text).toContain(`"seed":${index}`);
+});
+
+test('vllm: when the endpoint of the answer has no connection to spare, it is asked when it has', async () => {
+  const gateway = await roles({ extra: ', connections_max: 1' });
+  gateway.upstreams[0]!.answerAll(prefillAnswer());
+  const clients = [await gateway.client(), await gateway.client()];
+  for (const [seed, client] of clients.entries()) client.send(chatRequest(bodyOf({ seed })));
+  const decode = await gateway.upstreams[1]!.accept();
+  for (let round = 0; round < 2; round++) {
+    const { text } = await decode.request();
+    decode.send(answerText(text));
+  }
+  for (const [index, client] of clients.entries()) expect((await client.response()).text).toContain(`"seed":${index}`);
+  expect(gateway.upstreams[1]!.peers.length).toBe(1);
+});
