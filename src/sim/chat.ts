@@ -17,13 +17,16 @@ import { arrayAt, isObject, numberAt, objectAt, stringAt } from './json.ts';
 import type { JsonObject } from './json.ts';
 import { chatPrompt } from './prompt.ts';
 import { StreamUsage, unixSeconds, usageOf } from './openai.ts';
+import { RoomListener } from './transfer.ts';
+import type { TransferWish } from './transfer.ts';
 
 export function chatCompletions(exchange: SimExchange, body: JsonObject): void {
   const { context } = exchange;
   const model = servedModel(context, body);
+  const transferWish = context.transfers.wishOf(exchange, body);
   const prompt = chatPrompt(body);
   const tokensMax = numberAt(body, 'max_completion_tokens', 1) ?? numberAt(body, 'max_tokens', 1);
-  const length = lengthWish(exchange, body, tokensMax);
+  const length = lengthWish(exchange, body, transferWish.room === '' ? tokensMax : 1);
   const wish = {
     tool: chooseTool(declaredTools(body), toolChoice(body), prompt.lastUserText),
     toolCallIdPrefix: 'call_',
@@ -39,15 +42,19 @@ export function chatCompletions(exchange: SimExchange, body: JsonObject): void {
     planFor: (seed, promptTokens) => planOutput(context, seed, promptTokens, length, wish),
   };
   const id = `chatcmpl-${exchange.header('x-request-id') ?? context.ids.hex(32)}`;
-  if (body['stream'] !== true) {
-    new Generation(context, request, new ChatAnswer(exchange, id, model.name)).submit(exchange);
-    return;
-  }
-  const stream = new ChatStream(exchange, id, model.name, new StreamUsage(objectAt(body, 'stream_options')));
-  const generation = new Generation(context, request, stream);
-  exchange.startStream();
-  generation.submit(exchange);
-  exchange.flush();
+  const start = (listener: GenerationListener): void => {
+    const generation = new Generation(context, request, listener);
+    context.transfers.load(generation, transferWish);
+    if (listener instanceof ChatStream) exchange.startStream();
+    generation.submit(exchange);
+    if (listener instanceof ChatStream) exchange.flush();
+  };
+  context.transfers.prepare(exchange, transferWish, () => {
+    if (transferWish.room !== '')
+      start(new RoomListener(exchange, transferWish.room, { id, object: 'chat.completion' }));
+    else if (body['stream'] !== true) start(new ChatAnswer(exchange, id, model.name, transferWish));
+    else start(new ChatStream(exchange, id, model.name, new StreamUsage(objectAt(body, 'stream_options'))));
+  });
 }
 
 function declaredTools(body: JsonObject): readonly DeclaredTool[] {
@@ -74,11 +81,13 @@ class ChatAnswer implements GenerationListener {
   readonly #exchange: SimExchange;
   readonly #id: string;
   readonly #model: string;
+  readonly #wish: TransferWish;
 
-  constructor(exchange: SimExchange, id: string, model: string) {
+  constructor(exchange: SimExchange, id: string, model: string, wish: TransferWish) {
     this.#exchange = exchange;
     this.#id = id;
     this.#model = model;
+    this.#wish = wish;
   }
 
   onStart(): void {}
@@ -104,7 +113,7 @@ class ChatAnswer implements GenerationListener {
       ...(this.#exchange.fault.noUsage ? {} : { usage: usageOf(generation) }),
       prompt_logprobs: null,
       prompt_token_ids: null,
-      kv_transfer_params: null,
+      kv_transfer_params: this.#exchange.context.transfers.keep(generation, this.#wish),
     });
   }
 }

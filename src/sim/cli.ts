@@ -25,6 +25,9 @@ export const simFlags = {
   'max-batched-tokens': { type: 'string' },
   'max-model-len': { type: 'string' },
   'keep-alive-ms': { type: 'string' },
+  role: { type: 'string' },
+  transfer: { type: 'string' },
+  'transfer-lease-ms': { type: 'string' },
   fault: { type: 'string', multiple: true },
   help: { type: 'boolean', short: 'h' },
 } as const satisfies ParseArgsConfig['options'];
@@ -46,6 +49,9 @@ export const simHelp = `penstock sim [flags]: one simulated vLLM server
   --kv-blocks N            KV cache size (${simDefaults.kvBlocks})
   --block-size N           tokens a KV block (${simDefaults.blockSize})
   --keep-alive-ms N        idle time of a connection (${simDefaults.keepAliveMs})
+  --transfer KIND          hands prompts to another engine: none, vllm or sglang (${simDefaults.transfer})
+  --role ROLE              prefill, decode or both; an sglang engine does nothing else then (${simDefaults.role})
+  --transfer-lease-ms N    how long a prompt is kept for the other (${simDefaults.transferLeaseMs})
   --seed N                 same seed, same answers (${simDefaults.seed})
   --fault KIND=RATE[,KEY=VALUE]...   for example stall=0.1,ms=2000; POST /sim/faults changes it at run time
 `;
@@ -64,7 +70,14 @@ const numberFlags = [
   ['max-batched-tokens', 'maxBatchedTokens'],
   ['max-model-len', 'maxModelLen'],
   ['keep-alive-ms', 'keepAliveMs'],
+  ['transfer-lease-ms', 'transferLeaseMs'],
 ] as const;
+
+function oneOf<const Name extends string>(flag: string, text: string, names: readonly Name[]): Name {
+  const name = names.find((each) => each === text);
+  if (name === undefined) throw new RangeError(`--${flag} must be one of ${names.join(', ')}, not ${text}`);
+  return name;
+}
 
 export interface SimCommand {
   readonly isHelp: boolean;
@@ -92,6 +105,10 @@ export function parseSimCommand(argv: readonly string[]): SimCommand {
     ...(values.name === undefined ? {} : { name: values.name }),
     ...(values.model === undefined ? {} : { models: values.model }),
     ...(values.lora === undefined ? {} : { loraAdapters: values.lora }),
+    ...(values.role === undefined ? {} : { role: oneOf('role', values.role, ['both', 'prefill', 'decode']) }),
+    ...(values.transfer === undefined
+      ? {}
+      : { transfer: oneOf('transfer', values.transfer, ['none', 'vllm', 'sglang']) }),
   };
   return { isHelp: values.help === true, options, faults };
 }

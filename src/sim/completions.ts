@@ -14,6 +14,8 @@ import {
 import { numberAt, objectAt, stringAt } from './json.ts';
 import type { JsonObject } from './json.ts';
 import { StreamUsage, unixSeconds, usageOf } from './openai.ts';
+import { RoomListener } from './transfer.ts';
+import type { TransferWish } from './transfer.ts';
 import { plainPrompts } from './prompt.ts';
 import { detokenize } from './tokenizer.ts';
 
@@ -23,10 +25,11 @@ const defaultTokensMax = 16;
 export function completions(exchange: SimExchange, body: JsonObject): void {
   const { context } = exchange;
   const model = servedModel(context, body);
+  const transferWish = context.transfers.wishOf(exchange, body);
   const tokensExact = exchange.header('x-sim-tokens');
   // The hook stands for a request that asks for so many, so the small default must not cut it.
   const tokensMax = numberAt(body, 'max_tokens', 1) ?? (tokensExact === undefined ? defaultTokensMax : undefined);
-  const length = lengthWish(exchange, body, tokensMax);
+  const length = lengthWish(exchange, body, transferWish.room === '' ? tokensMax : 1);
   const wish = { tool: null, toolCallIdPrefix: '', jsonSchema: jsonSchemaOf(body['response_format'], body) };
   const request: GenerationRequest = {
     prompts: plainPrompts(body['prompt'], 'prompt'),
@@ -44,26 +47,34 @@ export function completions(exchange: SimExchange, body: JsonObject): void {
     model: model.name,
   };
   const echoes = body['echo'] === true;
-  if (body['stream'] !== true) {
-    new Generation(context, request, new CompletionAnswer(exchange, common, echoes)).submit(exchange);
-    return;
-  }
-  const usage = new StreamUsage(objectAt(body, 'stream_options'));
-  const generation = new Generation(context, request, new CompletionStream(exchange, common, echoes, usage));
-  exchange.startStream();
-  generation.submit(exchange);
-  exchange.flush();
+  const start = (listener: GenerationListener): void => {
+    const generation = new Generation(context, request, listener);
+    context.transfers.load(generation, transferWish);
+    if (listener instanceof CompletionStream) exchange.startStream();
+    generation.submit(exchange);
+    if (listener instanceof CompletionStream) exchange.flush();
+  };
+  context.transfers.prepare(exchange, transferWish, () => {
+    if (transferWish.room !== '') start(new RoomListener(exchange, transferWish.room, common));
+    else if (body['stream'] !== true) start(new CompletionAnswer(exchange, common, echoes, transferWish));
+    else {
+      const usage = new StreamUsage(objectAt(body, 'stream_options'));
+      start(new CompletionStream(exchange, common, echoes, usage));
+    }
+  });
 }
 
 class CompletionAnswer implements GenerationListener {
   readonly #exchange: SimExchange;
   readonly #common: JsonObject;
   readonly #echoes: boolean;
+  readonly #wish: TransferWish;
 
-  constructor(exchange: SimExchange, common: JsonObject, echoes: boolean) {
+  constructor(exchange: SimExchange, common: JsonObject, echoes: boolean, wish: TransferWish) {
     this.#exchange = exchange;
     this.#common = common;
     this.#echoes = echoes;
+    this.#wish = wish;
   }
 
   onStart(): void {}
@@ -82,7 +93,7 @@ class CompletionAnswer implements GenerationListener {
         prompt_logprobs: null,
       })),
       ...(this.#exchange.fault.noUsage ? {} : { usage: usageOf(generation) }),
-      kv_transfer_params: null,
+      kv_transfer_params: this.#exchange.context.transfers.keep(generation, this.#wish),
     });
   }
 }

@@ -3,6 +3,7 @@ import type { Faults } from './faults.ts';
 import type { Random } from './random.ts';
 import type { Engine } from './scheduler.ts';
 import type { SimSettings } from './options.ts';
+import type { Transfers } from './transfer.ts';
 
 export interface SimContext {
   readonly settings: SimSettings;
@@ -10,6 +11,7 @@ export interface SimContext {
   readonly faults: Faults;
   /** Draws ids only, so that ids do not shift texts or faults. */
   readonly ids: Random;
+  readonly transfers: Transfers;
   /** Adapters that are loaded, by name, with the path they came from. */
   readonly adapters: Map<string, string>;
   /** Requests by path, since the start; unknown paths count as `other`. */

@@ -45,6 +45,12 @@ export interface SimSettings {
   readonly kvBlocks: number;
   /** Prompt and output tokens of one request; never more than the KV cache holds. */
   readonly maxModelLen: number;
+  /** How prompts go from one engine to another; `none`: this one knows of no other. */
+  readonly transfer: 'none' | 'vllm' | 'sglang';
+  /** Of SGLang's engines, which are started for one of the two; vLLM's do as each request says. */
+  readonly role: 'both' | 'prefill' | 'decode';
+  /** How long the blocks of a prompt are kept for the other engine; vLLM's default. */
+  readonly transferLeaseMs: number;
   /** Idle time after which a kept-alive connection is closed; uvicorn's default. */
   readonly keepAliveMs: number;
   /** Same seed, same requests in the same order: same bytes. */
@@ -75,6 +81,9 @@ export const simDefaults = {
   blockSize: 16,
   kvBlocks: 131_072,
   maxModelLen: 2_097_152,
+  transfer: 'none',
+  role: 'both',
+  transferLeaseMs: 30_000,
   keepAliveMs: 5000,
   seed: 1,
 } as const satisfies SimOptions;

@@ -46,6 +46,8 @@ export const routes: ReadonlyMap<string, Route> = new Map([
   ['/version', report(info.version)],
   ['/load', report(info.load)],
   ['/metrics', report(info.metrics)],
+  ['/sim/transfers', command((exchange, body) => exchange.context.transfers.fetchKept(exchange, body))],
+  ['/sim/rooms', command((exchange, body) => exchange.context.transfers.fetchRoom(exchange, body))],
   ['/sim/stats', report(info.stats)],
   ['/sim/faults', { methods: ['GET', 'POST'], readsJson: true, isInference: false, handle: info.faults }],
 ]);

@@ -18,6 +18,7 @@ import { routes } from './routes.ts';
 import { Engine } from './scheduler.ts';
 import { statsOf } from './stats.ts';
 import type { SimStats } from './stats.ts';
+import { Transfers } from './transfer.ts';
 
 /** One running simulated engine. */
 export interface Sim {
@@ -38,11 +39,14 @@ export async function startSim(options: SimOptions = {}): Promise<Sim> {
   const faults = new Faults(settings.seed);
   const engine = new Engine(settings);
   engine.slowFactor = () => (faults.draw('slow_factor') ? faults.parameter('slow_factor', 'factor') : 1);
+  const ids = new Random(hashText(settings.name, settings.seed));
+  const transfers = new Transfers({ settings, engine, ids });
   const context: SimContext = {
     settings,
     engine,
     faults,
-    ids: new Random(hashText(settings.name, settings.seed)),
+    ids,
+    transfers,
     adapters: new Map(settings.loraAdapters.map((adapter) => [adapter, `/adapters/${adapter}`])),
     requestsByPath: new Map(),
     adapterRows: new Map(),
@@ -66,6 +70,7 @@ export async function startSim(options: SimOptions = {}): Promise<Sim> {
     socket.on('close', () => context.counters.connections--);
   });
   const port = await listen(server, settings.host, settings.port);
+  transfers.port = port;
   const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host;
   return {
     url: `http://${host}:${port}`,
@@ -73,7 +78,10 @@ export async function startSim(options: SimOptions = {}): Promise<Sim> {
     name: settings.name,
     stats: () => statsOf(context),
     setFaults: (set) => faults.replace(parseFaultSet(set)),
-    close: () => close(server, engine),
+    close: () => {
+      transfers.close();
+      return close(server, engine);
+    },
   };
 }
 

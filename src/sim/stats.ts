@@ -2,6 +2,7 @@
 import type { SimContext } from './context.ts';
 import type { AbortPhase } from './engine-metrics.ts';
 import type { FinishReason } from './sequence.ts';
+import type { TransferCounts } from './transfer.ts';
 
 export interface SimStats {
   readonly name: string;
@@ -28,6 +29,8 @@ export interface SimStats {
   readonly requests: Readonly<Record<string, number>>;
   /** Requests hit by a fault, by kind. */
   readonly faults: Readonly<Record<string, number>>;
+  /** Prompts handed over, and those that still wait. */
+  readonly transfers: Readonly<TransferCounts> & { readonly open: number };
   readonly connections: number;
   readonly connectionsTotal: number;
   readonly requestBytes: number;
@@ -57,6 +60,7 @@ export function statsOf(context: SimContext): SimStats {
     aborted: { ...metrics.aborted },
     requests: Object.fromEntries(context.requestsByPath),
     faults: Object.fromEntries(context.faults.hits),
+    transfers: { ...context.transfers.counts, open: context.transfers.openCount },
     connections: counters.connections,
     connectionsTotal: counters.connectionsTotal,
     requestBytes: counters.requestBytes,
