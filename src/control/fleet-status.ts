@@ -4,6 +4,7 @@ import type { EndpointScrape, FleetTable } from '../shm/index.ts';
 import type { Snapshot } from '../shard/protocol.ts';
 import { modelHealth, wholeHealth } from './endpoint-health.ts';
 import type { HealthStatus, ModelHealthStatus } from './endpoint-health.ts';
+import { canServe } from './role-readiness.ts';
 
 /**
  * Endpoint states as the outside knows them: ejection, which shards decide, is one of them, and lasts until a probe went
@@ -82,16 +83,18 @@ export interface PoolReadiness {
   readonly states: Partial<Record<EndpointStateName, number>>;
 }
 
-/** A pool is ready when at least one of its endpoints can be picked. */
+/** A pool is ready when at least one of its endpoints can be picked; where they have roles, when enough of them can. */
 export function poolReadiness(fleet: FleetTable, { config, endpointSlots }: Snapshot, nowMs: number): PoolReadiness[] {
   return config.pools.map((pool, poolIndex) => {
     const states: Partial<Record<EndpointStateName, number>> = {};
-    let available = 0;
+    const available: boolean[] = [];
     for (const slot of endpointSlots[poolIndex]!) {
       const state = endpointStateName(fleet, slot, nowMs);
       states[state] = (states[state] ?? 0) + 1;
-      if (isAvailable(fleet, slot, nowMs)) available++;
+      available.push(isAvailable(fleet, slot, nowMs));
     }
-    return { name: pool.name, ready: available > 0, endpoints: pool.endpoints.length, available, states };
+    const count = available.filter((each) => each).length;
+    const ready = canServe(pool, available);
+    return { name: pool.name, ready, endpoints: pool.endpoints.length, available: count, states };
   });
 }

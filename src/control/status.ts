@@ -37,7 +37,8 @@ export function readiness(control: Control): Readiness {
   for (const pool of pools) {
     if (pool.ready) continue;
     const states = Object.entries(pool.states).map(([state, count]) => `${count} ${state}`);
-    missing.push(`pool ${pool.name}: none of its ${pool.endpoints} endpoints is available (${states.join(', ')})`);
+    const problem = pool.available === 0 ? `none of its ${pool.endpoints} endpoints is available` : 'a role is missing';
+    missing.push(`pool ${pool.name}: ${problem} (${states.join(', ')})`);
   }
   const ready = missing.length === 0 && phase === 'running';
   const unready = isDraining ? 'draining' : phase === 'starting' ? 'starting' : 'not_ready';

@@ -54,7 +54,7 @@ export class DecodeChoice implements Picker {
     for (let turn = 0; turn < count; turn++) {
       const index = candidates[(start + turn) % count]!;
       const score = (scores[index] = this.#score(view, request, index));
-      if (this.isServedAlone(view, request, index) && (alone < 0 || score < scores[alone]!)) alone = index;
+      if (this.#saves(view, request, index) && (alone < 0 || score < scores[alone]!)) alone = index;
       if (serves(view, request, index, Serves.decode) && (paired < 0 || score < scores[paired]!)) paired = index;
       if (whole < 0 || score < scores[whole]!) whole = index;
     }
@@ -66,7 +66,12 @@ export class DecodeChoice implements Picker {
 
   /** Whether endpoint `index` needs nobody to compute the prompt for it. */
   isServedAlone(view: PoolView, request: DecodeRequest, index: number): boolean {
-    if (!serves(view, request, index, Serves.decode)) return true;
+    return !serves(view, request, index, Serves.decode) || this.#saves(view, request, index);
+  }
+
+  /** Whether it would take longer to have the prompt computed elsewhere, or cannot be done. */
+  #saves(view: PoolView, request: DecodeRequest, index: number): boolean {
+    if ((request.wants & Serves.decode) === 0) return true;
     if (!serves(view, request, index, Serves.whole)) return false;
     const matched = this.#kv === null || request.prompt === null ? 0 : this.#kv.matchedTokens(index);
     return request.splitTokens - matched < this.#prefillFromTokens;
