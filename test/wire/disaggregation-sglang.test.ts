@@ -291,3 +291,27 @@ test('sglang: when the answer begins while the prompt is still being sent, the r
   decode.send(':12}');
   expect((await client.read(4)).toString()).toBe(':12}');
 });
+
+test('sglang: when memory is short while the prompt is still being sent, it is not given to others', async () => {
+  const gateway = await sglang({ top: 'limits: { body_bytes_max: 30MiB, buffered_bytes_max: 30MiB }' });
+  const client = await gateway.client();
+  const body = bodyOf({ pad: 'x'.repeat(24_000_000) });
+  client.send(chatRequest(body));
+  const prefill = await gateway.upstreams[0]!.accept();
+  const decode = await gateway.upstreams[1]!.accept();
+  prefill.pause();
+  await decode.request();
+  const other = await gateway.client();
+  const wire = chatRequest(JSON.stringify({ model: 'm', pad: 'y'.repeat(12_000_000) }));
+  other.send(wire.slice(0, -10));
+  await until(() => gateway.shard.state.open.some((exchange) => exchange.isDownstreamPaused), 'memory is short');
+  await turns(50);
+  prefill.resume();
+  const { text } = await prefill.request();
+  expect(text.startsWith(body.slice(0, -1))).toBe(true);
+  expect(text.length).toBeLessThan(body.length + 200);
+  other.destroy();
+  prefill.send(answerText('{}'));
+  decode.send(answerText(answer));
+  expect((await client.response()).text).toBe(answer);
+});

@@ -490,3 +490,89 @@ test('vllm: when the endpoint of the answer has no connection to spare, it is as
   for (const [index, client] of clients.entries()) expect((await client.response()).text).toContain(`"seed":${index}`);
   expect(gateway.upstreams[1]!.peers.length).toBe(1);
 });
+
+// Where the prompt is computed is the pool's picker's to say.
+
+const manyPrefills = 4;
+
+function turnOf(number: number, count: number): string {
+  const messages = Array.from({ length: count }, (_, at) => ({
+    role: 'user',
+    content: `${number}.${at} what does the gauge say? `.repeat(120),
+  }));
+  return JSON.stringify({ messages, model: 'm' });
+}
+
+function kvAware(): Promise<Rig> {
+  const endpoints = Array.from(
+    { length: manyPrefills + 2 },
+    (_, index) => `{ url: "$UPSTREAM${index}", role: ${index < manyPrefills ? 'prefill' : 'decode'} }`,
+  );
+  return rig({
+    upstreamCount: manyPrefills + 2,
+    yaml: `
+models: [{ name: m, targets: [{ pool: split }] }]
+pools: [{ name: split, engine: none, picker: kv_aware, debug_headers: true, disaggregation: { protocol: vllm }, endpoints: [${endpoints.join(', ')}] }]
+`,
+  });
+}
+
+test('vllm: when conversations go on, their prompts are computed where their beginnings are cached', async () => {
+  const gateway = await kvAware();
+  for (const upstream of gateway.upstreams.slice(0, manyPrefills))
+    upstream.answerAll(answerText(`{"kv_transfer_params":${params}}`));
+  for (const upstream of gateway.upstreams.slice(manyPrefills)) upstream.answerAll(answerText(answer));
+  const client = await gateway.client();
+  const homes: (string | undefined)[] = [];
+  for (let number = 0; number < 8; number++) {
+    const { head } = await client.ask(chatRequest(turnOf(number, 3)));
+    homes.push(/^"([^"]*)";picker=kv_aware/.exec(fieldOf(head, 'x-penstock-prefill-pick') ?? '')?.[1]);
+  }
+  expect(new Set(homes).size, 'not all in one place').toBeGreaterThan(1);
+  for (let count = 4; count <= 6; count++) {
+    for (const [number, home] of homes.entries()) {
+      const { head } = await client.ask(chatRequest(turnOf(number, count)));
+      expect(fieldOf(head, 'x-penstock-prefill-pick')).toContain(`"${home}";picker=kv_aware`);
+      expect(fieldOf(head, 'x-penstock-pick')).toMatch(/;picker=decode;reason=least/);
+    }
+  }
+  const logged = gateway.accessLog().slice(8) as unknown as { prefill_endpoint: string; matched_tokens: number }[];
+  expect(logged.map((line) => line.prefill_endpoint)).toEqual([...homes, ...homes, ...homes]);
+  for (const line of logged) expect(line.matched_tokens).toBeGreaterThan(500);
+  expect(gateway.counts('penstock_prefix_hits_total')).toEqual({ split: 24 });
+});
+
+test('vllm: when a turn adds little, the endpoint that answered the last one has the rest, and serves it alone', async () => {
+  const gateway = await kvAware();
+  for (const upstream of gateway.upstreams.slice(0, manyPrefills))
+    upstream.answerAll(answerText(`{"kv_transfer_params":${params}}`));
+  for (const [index, upstream] of gateway.upstreams.entries())
+    if (index >= manyPrefills) upstream.answerAll(answerText(`{"by":${index}}`));
+  const client = await gateway.client();
+  const first = await client.ask(chatRequest(turnOf(1, 2)));
+  const { messages } = JSON.parse(turnOf(1, 2)) as { messages: object[] };
+  const more = JSON.stringify({ messages: [...messages, { role: 'user', content: 'And now?' }], model: 'm' });
+  for (let round = 0; round < 3; round++) {
+    const next = await client.ask(chatRequest(more));
+    expect(next.text).toBe(first.text);
+    expect(fieldOf(next.head, 'x-penstock-pick')).toMatch(/;picker=decode;reason=alone/);
+    expect(fieldOf(next.head, 'x-penstock-prefill-pick')).toBeUndefined();
+  }
+  expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split computed': 1, 'split alone': 3 });
+});
+
+test('vllm: when a prompt is being computed, it counts as waiting where that is done, and nowhere else', async () => {
+  const gateway = await kvAware();
+  const client = await gateway.client();
+  client.send(chatRequest(turnOf(1, 5)));
+  await until(() => gateway.upstreams.some(({ receivedBytes }) => receivedBytes > 0), 'the prompt is sent');
+  const at = gateway.upstreams.findIndex(({ receivedBytes }) => receivedBytes > 0);
+  const pending = (): number[] => gateway.slots.map((slot) => gateway.fleet.pendingTokens(slot));
+  expect(pending().findIndex((tokens) => tokens > 3000)).toBe(at);
+  expect(pending().filter((tokens) => tokens > 0).length).toBe(1);
+  const prefill = await gateway.upstreams[at]!.accept();
+  await prefill.request();
+  prefill.send(prefillAnswer());
+  await until(() => pending().every((tokens) => tokens === 0), 'it is computed');
+  client.destroy();
+});
