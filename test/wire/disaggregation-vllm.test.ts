@@ -536,6 +536,7 @@ test('vllm: when conversations go on, their prompts are computed where their beg
       expect(fieldOf(head, 'x-penstock-pick')).toMatch(/;picker=decode;reason=least/);
     }
   }
+  await gateway.closeReason(32);
   const logged = gateway.accessLog().slice(8) as unknown as { prefill_endpoint: string; matched_tokens: number }[];
   expect(logged.map((line) => line.prefill_endpoint)).toEqual([...homes, ...homes, ...homes]);
   for (const line of logged) expect(line.matched_tokens).toBeGreaterThan(500);
