@@ -9,7 +9,6 @@ import { type UpstreamFailure, writeRequestHead } from '../upstream/index.ts';
 import { hasUntried, isRepeatable, tokensToReserve } from './attempt-facts.ts';
 import type { Closer } from './closer.ts';
 import { type AttemptControl, PrefillStep, Split } from './disaggregation/prefill-step.ts';
-import { LegState } from './disaggregation/prefill-leg.ts';
 import { splitTokensOf } from './disaggregation/split-facts.ts';
 import { bodyEdits } from './disaggregation/transfer-body.ts';
 import { FlowControl } from './flow-control.ts';
@@ -134,7 +133,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     exchange.connection = null; // It is gone already.
     if (failure === 'stale') {
       // Nothing was sent: the endpoint closed an idle connection, which is no failure of it. A fresh one, then.
-      if (exchange.prefillUrl !== '') {
+      if (this.prefill.isPaired(exchange)) {
         this.#closer.giveConnection(exchange);
         this.connect(exchange); // To the same endpoint: what is known of the prompt is for that one.
         return;
@@ -299,8 +298,8 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     if (exchange.dispatchedMs === 0) accountant.noteDispatch(exchange, clock.nowMs);
     exchange.dispatchedMs = clock.nowMs;
     // Its time began when the prompt was sent, wherever that was.
-    const sinceMs = exchange.leg?.state === LegState.over ? exchange.leg.dispatchedMs : clock.nowMs;
-    exchange.responseDeadlineMs = sinceMs + runtime!.config.timeouts.firstByteMs;
+    const sinceMs = this.prefill.isOver(exchange) ? exchange.leg!.dispatchedMs : 0;
+    exchange.responseDeadlineMs = (sinceMs === 0 ? clock.nowMs : sinceMs) + runtime!.config.timeouts.firstByteMs;
     connection.expectResponse(head.isHead);
     exchange.requestRelay.start(connection, text, body, edits, bodyBytes < 0);
   }

@@ -1,6 +1,7 @@
 import { counterCell, metrics } from '../account/index.ts';
 import { Api, Half } from '../exchange/index.ts';
 import { type ResponseParser, retryAfterMs, type TokenUsage } from '../http/index.ts';
+import { Serves } from '../pick/index.ts';
 import { Fault, faultNames, Probe, type SeriesWriter, wholeRow } from '../shm/index.ts';
 import type { UpstreamFailure } from '../upstream/index.ts';
 import { answerFault, type Pace, paceOf, streamFault, textlessFault, wholePaceOf } from './answer-judge.ts';
@@ -251,9 +252,10 @@ export class PassiveHealth {
     const served = endpoints.find(({ slot }) => slot === own)?.serves;
     let outCount = 1;
     let count = 0;
-    // Where endpoints have roles, those of another cannot stand in.
+    // Where endpoints have roles, those of another cannot stand in; vLLM's do without anybody who computes prompts for them.
+    const isSpare = served === Serves.prefill && pool.split?.protocol === 'vllm';
     for (const { slot, serves } of endpoints) {
-      if (serves !== served) continue;
+      if (serves !== served && !isSpare) continue;
       count++;
       if (slot !== own && fleet.health.isOut(slot, row, clock.nowMs)) outCount++;
     }

@@ -44,7 +44,7 @@ function roles({ prefills = 1, decodes = 1, extra = '', top = '' }: Setup = {}):
     yaml: `${top}
 models: [{ name: m, targets: [{ pool: split, model: org/m }] }]
 pools:
-  - { name: split, engine: none, picker: round_robin, disaggregation: { protocol: vllm }, ejection: { consecutive_failures: 100 }${extra}, endpoints: [${endpoints.join(', ')}] }
+  - { name: split, engine: none, picker: round_robin, disaggregation: { protocol: vllm }${extra}, endpoints: [${endpoints.join(', ')}] }
 `,
   });
 }
@@ -282,6 +282,37 @@ test('vllm: when no endpoint computes the prompt, the one for the answer does it
   expect(await decodeServes(gateway)).toBe(upstreamBody(bodyOf()));
   expect((await client.response()).text).toBe(answer);
   expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split failed': 1, 'split alone': 1 });
+});
+
+test('vllm: when the prompt fails and no retry is left, the endpoint of the answer does it all, with the place it has', async () => {
+  const gateway = await roles({ extra: ', retries: { attempts: 0 }' });
+  const client = await gateway.client();
+  client.send(chatRequest(bodyOf()));
+  const prefill = await gateway.upstreams[0]!.accept();
+  await prefill.request();
+  prefill.reset();
+  expect(await decodeServes(gateway)).toBe(upstreamBody(bodyOf()));
+  expect((await client.response()).text).toBe(answer);
+  await gateway.upstreams[0]!.stopListening();
+  client.send(chatRequest(bodyOf()));
+  await gateway.upstreams[1]!.peers[0]!.request();
+  gateway.upstreams[1]!.peers[0]!.send(answerText(answer));
+  expect((await client.response()).text).toBe(answer);
+  expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split failed': 2, 'split alone': 2 });
+  await gateway.closeReason(2);
+  expect(gateway.accessLog()[0]).not.toHaveProperty('prefill_endpoint');
+});
+
+test('vllm: when the only endpoint for prompts fails again and again, it is ejected, and requests no longer wait for it', async () => {
+  const gateway = await roles({ extra: ', ejection: { consecutive_failures: 3, base_ms: 60s }' });
+  gateway.upstreams[0]!.onPeer = async (peer) => {
+    await peer.request();
+    peer.reset();
+  };
+  gateway.upstreams[1]!.answerAll(answerText(answer));
+  const client = await gateway.client();
+  for (let round = 0; round < 6; round++) expect((await client.ask(chatRequest(bodyOf()))).text).toBe(answer);
+  expect(gateway.upstreams[0]!.peers.length).toBe(3);
 });
 
 test('vllm: when the request is wrong, the client gets what the endpoint of the prompt says of it', async () => {

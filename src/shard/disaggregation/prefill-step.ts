@@ -153,9 +153,19 @@ export class PrefillStep implements LegEvents {
     return exchange.pool!.split?.protocol === 'vllm' && exchange.leg !== null && exchange.leg.isRunning;
   }
 
+  /** The attempt has, or had, another endpoint for its prompt. */
+  isPaired({ leg }: GatewayExchange): boolean {
+    return leg !== null && leg.state !== LegState.none;
+  }
+
+  /** The prompt's side of the attempt has ended, and the other is what it waits for. */
+  isOver({ leg }: GatewayExchange): boolean {
+    return leg !== null && leg.state === LegState.over;
+  }
+
   /** A connection for the answer could not be had when the prompt was computed. Called by every sweep. */
   pump(exchange: GatewayExchange): void {
-    if (exchange.connection === null && exchange.leg?.state === LegState.over) this.#control.connect(exchange);
+    if (exchange.connection === null && this.isOver(exchange)) this.#control.connect(exchange);
   }
 
   /** Its connection has not come about, or its answer has not come, in time. */
@@ -261,7 +271,7 @@ export class PrefillStep implements LegEvents {
       return;
     }
     const cause = failure === 'connect' ? 'connect' : 'reset';
-    if (this.#control.tryAgain(exchange, cause, blames ? leg.endpointIndex : -1)) return;
+    if (this.#control.tryAgain(exchange, cause, blames ? leg.endpointIndex : -1) || this.#goAlone(exchange)) return;
     if (failure === 'connect') {
       this.#closer.fail(exchange, 'connect_failed', 'No upstream endpoint could be reached.', detail);
     } else if (failure === 'invalid') {
@@ -291,8 +301,21 @@ export class PrefillStep implements LegEvents {
   #onRubbish(exchange: GatewayExchange, leg: PrefillLeg, detail: string): void {
     this.#health.noteFault(leg, Fault.garbage, detail);
     this.#count(exchange, 'failed');
-    if (this.#control.tryAgain(exchange, 'reset', leg.endpointIndex)) return;
+    if (this.#control.tryAgain(exchange, 'reset', leg.endpointIndex) || this.#goAlone(exchange)) return;
     this.#closer.fail(exchange, 'upstream_invalid', 'The upstream sent an invalid response.', detail);
+  }
+
+  /**
+   * No further attempt may be made, but the place for the answer is taken already, and a vLLM engine there can compute the
+   * prompt itself. Not after a refusal: that is for lack of room, and the other has no more of it.
+   */
+  #goAlone(exchange: GatewayExchange): boolean {
+    if (!this.goesFirst(exchange)) return false;
+    this.#count(exchange, 'alone');
+    exchange.prefillUrl = '';
+    this.#release(exchange);
+    this.#control.connect(exchange);
+    return true;
   }
 
   /** What is wrong with the request the other endpoint would say too: the client gets the refusal as it is. */
