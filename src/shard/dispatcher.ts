@@ -259,6 +259,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     const connection = goesFirst || split > Split.paired ? null : endpoint.acquire(exchange);
     if (connection === null && !goesFirst) {
       this.#closer.giveLeg(exchange);
+      exchange.prefillUrl = '';
       fleet.health.giveProbes(endpoint.slot, exchange.modelRow, probes);
       fleet.giveInflight(endpoint.slot);
       return split === Split.none ? -1 : 0;

@@ -5,7 +5,7 @@ import { ScanState } from '../http/index.ts';
 import type { ListenerEvents, Refusal } from '../listener/index.ts';
 import type { BodyJobs } from './body-jobs.ts';
 import type { Closer } from './closer.ts';
-import { watchesTransfer } from './disaggregation/transfer-keys.ts';
+import { leadsToSplit, takesForms, watchesTransfer } from './disaggregation/transfer-keys.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Gate } from './gate.ts';
 import { BodyLook, type GatewayExchange } from './gateway-exchange.ts';
@@ -203,7 +203,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     const watches = watchesTransfer(facts, runtime!);
     if (!kind.hasModel && !(watches && kind.api === Api.other && head.hasBody)) return;
     const chain = runtime!.chains[exchange.listenerIndex]!;
-    const isMultipart = kind.hasModel && (head.get('content-type') ?? '').toLowerCase().startsWith('multipart/');
+    const isForm = (head.get('content-type') ?? '').toLowerCase().startsWith('multipart/');
+    const isMultipart = isForm && (!watches || takesForms(facts));
     if (!head.hasBody) {
       if (routes.needsModel) this.#closer.fail(exchange, 'body_invalid', 'The request needs a JSON body.', 'empty');
       return;
@@ -211,7 +212,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     const coding = head.get('content-encoding');
     if (coding !== null && coding.toLowerCase() !== 'identity') {
       // Not to be looked into; where the model decides there is no way to route it.
-      if (watches || (routes.needsModel && routes.defaultRoute === null)) {
+      // Without a look it can only go to the default route.
+      if (leadsToSplit(routes.defaultRoute, runtime!) || (routes.needsModel && routes.defaultRoute === null)) {
         this.#closer.fail(exchange, 'not_implemented', 'A content coding of the request body is not implemented.');
       }
       return;

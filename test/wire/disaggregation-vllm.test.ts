@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import {
   answerText,
@@ -208,11 +209,37 @@ pools:
   expect((await ask('/generate', ['content-type: multipart/form-data; boundary=b'], '{"bootstrap_room":1}'))[0]).toBe(
     400,
   );
+  // Called a form, and none.
+  expect((await ask('/v1/chat/completions', ['content-type: multipart/form-data; boundary=b'], stolen[0]!))[0]).toBe(
+    400,
+  );
   expect(gateway.upstreams.map(({ receivedBytes }) => receivedBytes)).toEqual([0, 0]);
   expect(await ask('/tokenize', [], '{"prompt":"x"}')).toEqual([200, '{"prompt":"x"}']);
   const client = await gateway.client();
   expect((await client.ask(requestText('GET', '/v1/models'))).status).toBe(200);
   expect(gateway.upstreams[0]!.receivedBytes, 'nothing of all that concerns who computes prompts').toBe(0);
+});
+
+test('vllm: when the pool with roles is not where a body goes, what cannot be looked through goes there as it is', async () => {
+  const gateway = await rig({
+    upstreamCount: 3,
+    yaml: `
+models: [{ name: m, targets: [{ pool: split }] }, { name: plain, targets: [{ pool: other }] }]
+default_pool: other
+pools:
+  - { name: split, engine: none, picker: round_robin, disaggregation: { protocol: vllm }, endpoints: [{ url: "$UPSTREAM0", role: prefill }, { url: "$UPSTREAM1", role: decode }] }
+  - { name: other, engine: none, picker: round_robin, endpoints: [{ url: "$UPSTREAM2" }] }
+`,
+  });
+  gateway.upstreams[2]!.answerAll(({ text }) => answerText(text));
+  const ask = async (path: string, fields: string[], body: string): Promise<string> =>
+    (await (await gateway.client()).ask(requestText('POST', path, fields, body))).text;
+  for (const body of [stolen[0]!.replace('"m"', '"plain"'), stolen[0]!.replace('"m"', '"unknown"')]) {
+    expect(await ask('/v1/chat/completions', [], body)).toBe(body);
+  }
+  expect(await ask('/v1/chat/completions', ['content-encoding: gzip'], 'zipped')).toBe('zipped');
+  expect(await ask('/generate', [], stolen[0]!)).toBe(stolen[0]!);
+  expect(await ask('/v1/chat/completions', [], stolen[0]!)).toMatch(/is not a client's to set/);
 });
 
 test('vllm: when a pool has no roles, a client may say what it likes', async () => {
@@ -550,8 +577,15 @@ pools: [{ name: split, engine: none, picker: kv_aware, debug_headers: true, disa
 
 test('vllm: when conversations go on, their prompts are computed where their beginnings are cached', async () => {
   const gateway = await kvAware();
-  for (const upstream of gateway.upstreams.slice(0, manyPrefills))
-    upstream.answerAll(answerText(`{"kv_transfer_params":${params}}`));
+  for (const upstream of gateway.upstreams.slice(0, manyPrefills)) {
+    upstream.onPeer = async (peer) => {
+      for (;;) {
+        await peer.request();
+        await delay(40); // Or what they are thought to be worth would be the noise of this machine.
+        peer.send(answerText(`{"kv_transfer_params":${params}}`));
+      }
+    };
+  }
   for (const upstream of gateway.upstreams.slice(manyPrefills)) upstream.answerAll(answerText(answer));
   const client = await gateway.client();
   const homes: (string | undefined)[] = [];

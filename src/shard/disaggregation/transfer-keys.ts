@@ -38,18 +38,23 @@ export function makeSpans(): MemberSpans {
 
 /** Whether a body has to be looked through for transfer keys: some pool it could go to is disaggregated. */
 export function watchesTransfer({ api }: GatewayExchange['facts'], runtime: Runtime): boolean {
-  if (!runtime.isSplit) return false;
-  return api !== Api.other || isSplitRoute(runtime.routes.defaultRoute, runtime);
+  return runtime.isSplit && (api !== Api.other || leadsToSplit(runtime.routes.defaultRoute, runtime));
 }
 
-function isSplitRoute(route: Route | null, { pools }: Runtime): boolean {
+/** Engines read forms there, and nowhere else, whatever a request calls its body. */
+export function takesForms({ api }: GatewayExchange['facts']): boolean {
+  return api === Api.audio || api === Api.images;
+}
+
+/** Requests on `route` may reach a disaggregated pool. */
+export function leadsToSplit(route: Route | null, { pools }: Runtime): boolean {
   return route !== null && route.targets.some(({ poolIndex }) => pools[poolIndex]!.split !== null);
 }
 
 /** What is wrong with a request for a disaggregated pool; null: nothing. */
 export function transferProblem(exchange: GatewayExchange, route: Route): string | null {
   const { head, runtime, spans } = exchange;
-  if (!runtime!.isSplit || !head.hasBody || !isSplitRoute(route, runtime!)) return null;
+  if (!runtime!.isSplit || !head.hasBody || !leadsToSplit(route, runtime!)) return null;
   if (spans === null) return null; // A form: not what engines read these members of.
   if (spans.forbiddenName !== '') return `The member ${spans.forbiddenName} is not a client's to set.`;
   if (spans.isAmbiguous) return 'A member of the request body stands there twice.';
