@@ -1,5 +1,5 @@
 import { estimatePromptTokens } from '../account/index.ts';
-import { hashText } from '../pick/index.ts';
+import { hashText, Serves, servesAll } from '../pick/index.ts';
 import { flowBits } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { PoolRuntime } from './runtime.ts';
@@ -19,8 +19,17 @@ export function isRepeatable({ facts, head }: GatewayExchange): boolean {
 }
 
 /** Whether anybody is left but endpoint `failed` and those that have failed before. */
-export function hasUntried({ tried }: GatewayExchange, pool: PoolRuntime, failed: number): boolean {
-  return pool.endpoints.some((_, index) => index !== failed && !tried.has(index));
+export function hasUntried({ tried }: GatewayExchange, { view, split }: PoolRuntime, failed: number): boolean {
+  const useful = split === null ? servesAll : standIns(split.protocol, view.endpoints[failed]!.serves!);
+  return view.endpoints.some(
+    ({ serves = servesAll }, index) => index !== failed && !tried.has(index) && (serves & useful) !== 0,
+  );
+}
+
+/** Bit set of `Serves`: who can do something for a request that failed at an endpoint which serves `failed`. */
+function standIns(protocol: 'vllm' | 'sglang', failed: number): number {
+  if (failed !== Serves.prefill) return Serves.whole | Serves.decode;
+  return protocol === 'vllm' ? servesAll : Serves.prefill | Serves.whole;
 }
 
 export function tokensToReserve(exchange: GatewayExchange): number {

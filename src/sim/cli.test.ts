@@ -11,9 +11,16 @@ test('cli: when flags are given, they become options and faults', () => {
   });
 });
 
+test('cli: when an engine has a role, it is an option', () => {
+  const { options } = parseSimCommand('--role decode --transfer sglang --transfer-lease-ms 500'.split(' '));
+  expect(options).toEqual({ role: 'decode', transfer: 'sglang', transferLeaseMs: 500 });
+});
+
 test('cli: when a flag is wrong, the message names it', () => {
   expect(() => parseSimCommand(['--port', 'x'])).toThrow('--port must be a number, not x');
   expect(() => parseSimCommand(['--nope'])).toThrow('--nope');
+  expect(() => parseSimCommand(['--role', 'none'])).toThrow('--role must be one of both, prefill, decode, not none');
+  expect(() => parseSimCommand(['--transfer', 'nixl'])).toThrow('--transfer must be one of none, vllm, sglang');
   expect(() => parseSimCommand(['--fault', 'nope=1'])).toThrow('unknown fault nope');
 });
 

@@ -413,6 +413,16 @@ test.each([
   expect(prefillCount).toBe(2);
 });
 
+test('vllm: when the only endpoint for answers refuses, the client gets its refusal, and nobody is asked twice', async () => {
+  const gateway = await roles({ prefills: 2 });
+  for (const upstream of gateway.upstreams.slice(0, 2)) upstream.answerAll(prefillAnswer());
+  gateway.upstreams[2]!.answerAll(answerText('busy', ['x-who: decode'], '503 Busy'));
+  const client = await gateway.client();
+  const response = await client.ask(chatRequest(bodyOf()));
+  expect([response.status, response.text, fieldOf(response.head, 'x-who')]).toEqual([503, 'busy', 'decode']);
+  expect(gateway.counts('penstock_retries_total')).toEqual({});
+});
+
 test('vllm: when the endpoint of the answer breaks off after the commit point, the client sees it, and nothing is repeated', async () => {
   const gateway = await roles({ prefills: 2, decodes: 2 });
   for (const upstream of gateway.upstreams.slice(0, 2)) upstream.answerAll(prefillAnswer());
