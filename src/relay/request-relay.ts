@@ -123,7 +123,7 @@ export class RequestRelay {
     if (sink.unsentBytes > 0) this.#join.renew();
     this.#position = body.receivedBytes;
     this.#slabIndex = body.slabCount;
-    this.#isFinished = true;
+    this.#finish();
   }
 
   #send(): void {
@@ -139,8 +139,14 @@ export class RequestRelay {
     }
     if (body.isComplete && !this.#isFinished) {
       if (this.#isChunked) this.#sink!.writeText('0\r\n\r\n');
-      this.#isFinished = true;
+      this.#finish();
     }
+  }
+
+  /** The socket has what was put in until the kernel takes it; answers that go on for minutes do not keep it. */
+  #finish(): void {
+    this.#isFinished = true;
+    this.#edits = noEdits;
   }
 
   /** How many of `count` bytes may be sent as one piece. */

@@ -374,6 +374,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
 
   /** The commit point: no attempt follows, so slabs go back as the socket takes them. */
   #endReplay(exchange: GatewayExchange): void {
+    if (this.prefill.isOver(exchange)) exchange.leg!.members = null; // Half a megabyte, for a prompt of 3.
     this.#giveSentSlabs(exchange);
   }
 

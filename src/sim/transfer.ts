@@ -227,7 +227,7 @@ export class Transfers {
   }
 
   close(): void {
-    for (const id of [...this.#kept.keys()]) this.#give(id);
+    for (const id of this.#kept.keys()) this.#give(id);
     this.#rooms.clear();
   }
 }
