@@ -77,10 +77,11 @@ export class DecodeChoice implements Picker {
     return request.splitTokens - matched < this.#prefillFromTokens;
   }
 
-  #score({ fleet, endpoints, shares }: PoolView, request: DecodeRequest, index: number): number {
+  #score(view: PoolView, request: DecodeRequest, index: number): number {
+    const { fleet, endpoints, shares } = view;
     const { slot, weight } = endpoints[index]!;
     const used = fleet.readScrape(slot, this.#scrape) ? Math.min(kvUsageMax, this.#scrape.kvCacheUsageRatio) : 0;
-    const tokens = fleet.inflightTokens(slot) + fleet.inflight(slot) + request.splitTokens;
+    const tokens = view.inflightTokens(slot) + view.inflight(slot) + request.splitTokens;
     return tokens / (weight * shares[index]! * (1 - used));
   }
 }
