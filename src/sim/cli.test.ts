@@ -16,6 +16,18 @@ test('cli: when an engine has a role, it is an option', () => {
   expect(options).toEqual({ role: 'decode', transfer: 'sglang', transferLeaseMs: 500 });
 });
 
+test('cli: when KV events are wanted, they are published where and how the flags say', () => {
+  const argv =
+    '--kv-events tcp://127.0.0.1:5557 --kv-events-replay tcp://127.0.0.1:5558 --kv-events-topic kv@ --kv-events-form array';
+  expect(parseSimCommand(argv.split(' ')).options).toEqual({
+    kvEvents: 'tcp://127.0.0.1:5557',
+    kvEventsReplay: 'tcp://127.0.0.1:5558',
+    kvEventsTopic: 'kv@',
+    kvEventsForm: 'array',
+  });
+  expect(() => parseSimCommand(['--kv-events-form', 'xml'])).toThrow('must be one of map, array');
+});
+
 test('cli: when a flag is wrong, the message names it', () => {
   expect(() => parseSimCommand(['--port', 'x'])).toThrow('--port must be a number, not x');
   expect(() => parseSimCommand(['--nope'])).toThrow('--nope');

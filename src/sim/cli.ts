@@ -28,6 +28,10 @@ export const simFlags = {
   role: { type: 'string' },
   transfer: { type: 'string' },
   'transfer-lease-ms': { type: 'string' },
+  'kv-events': { type: 'string' },
+  'kv-events-replay': { type: 'string' },
+  'kv-events-topic': { type: 'string' },
+  'kv-events-form': { type: 'string' },
   fault: { type: 'string', multiple: true },
   help: { type: 'boolean', short: 'h' },
 } as const satisfies ParseArgsConfig['options'];
@@ -52,6 +56,10 @@ export const simHelp = `penstock sim [flags]: one simulated vLLM server
   --transfer KIND          hands prompts to another engine: none, vllm or sglang (${simDefaults.transfer})
   --role ROLE              prefill, decode or both; an sglang engine does nothing else then (${simDefaults.role})
   --transfer-lease-ms N    how long a prompt is kept for the other (${simDefaults.transferLeaseMs})
+  --kv-events URL          publishes KV events there, such as tcp://127.0.0.1:5557
+  --kv-events-replay URL   answers there for those that were missed
+  --kv-events-topic TEXT   (none)
+  --kv-events-form FORM    map, or array as SGLang and older vLLM write them (${simDefaults.kvEventsForm})
   --seed N                 same seed, same answers (${simDefaults.seed})
   --fault KIND=RATE[,KEY=VALUE]...   for example stall=0.1,ms=2000; POST /sim/faults changes it at run time
 `;
@@ -109,6 +117,12 @@ export function parseSimCommand(argv: readonly string[]): SimCommand {
     ...(values.transfer === undefined
       ? {}
       : { transfer: oneOf('transfer', values.transfer, ['none', 'vllm', 'sglang']) }),
+    ...(values['kv-events'] === undefined ? {} : { kvEvents: values['kv-events'] }),
+    ...(values['kv-events-replay'] === undefined ? {} : { kvEventsReplay: values['kv-events-replay'] }),
+    ...(values['kv-events-topic'] === undefined ? {} : { kvEventsTopic: values['kv-events-topic'] }),
+    ...(values['kv-events-form'] === undefined
+      ? {}
+      : { kvEventsForm: oneOf('kv-events-form', values['kv-events-form'], ['map', 'array']) }),
   };
   return { isHelp: values.help === true, options, faults };
 }

@@ -7,8 +7,8 @@
  *
  * Read in this order: options (every setting), sequence, kv-cache, scheduler with step-time and waiting-queue (the engine);
  * tokenizer, prompt, text (what goes in and what comes out); generation (one call's work), chat (the model for the other
- * dialects), exchange and faults (how it is sent, and how it goes wrong), transfer (prompts for other engines, or from them), routes,
- * server, cli.
+ * dialects), exchange and faults (how it is sent, and how it goes wrong), transfer (prompts for other engines, or from them), kv-events with
+ * msgpack and zmq-server (what it publishes of its cache), routes, server, cli.
  */
 export { patternOf } from './byte-answer.ts';
 export { parseSimCommand, runSimCommand, simFlags, simHelp } from './cli.ts';

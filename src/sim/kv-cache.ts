@@ -8,6 +8,7 @@
  * A block's key is the chained hash of all tokens up to its end (`PrefixHash`), so equal keys mean equal prefixes.
  */
 import { fail } from '../core/index.ts';
+import type { KvCacheListener } from './kv-events.ts';
 
 /**
  * Running hash of a token sequence. `key` folds it to 53 bits: with 65,536 blocks, a false match has odds of about one in
@@ -49,6 +50,8 @@ export class KvCache {
   readonly #previous: Int32Array;
   #freeCount = 0;
   #evictedCount = 0;
+  /** Told of what becomes findable and what no longer is. */
+  listener: KvCacheListener | null = null;
 
   constructor(blockCount: number, blockSize: number) {
     this.blockCount = blockCount;
@@ -118,17 +121,22 @@ export class KvCache {
       this.#blockByKey.delete(key);
       this.#keys[block] = 0;
       this.#evictedCount++;
+      this.listener?.onRemoved(key);
     }
     this.#holders[block] = 1;
     return block;
   }
 
-  /** Makes a held, full block findable. When another block has the key already, that one stays the shared one. */
-  tag(block: number, key: number): void {
+  /**
+   * Makes a held, full block findable, and returns true. When another block has the key already, that one stays the shared
+   * one.
+   */
+  tag(block: number, key: number): boolean {
     if (this.#holders[block]! < 1) fail('tagged block is not held', block);
-    if (this.#keys[block] !== 0 || this.#blockByKey.has(key)) return;
+    if (this.#keys[block] !== 0 || this.#blockByKey.has(key)) return false;
     this.#keys[block] = key;
     this.#blockByKey.set(key, block);
+    return true;
   }
 
   /** Gives back a sequence's blocks, last first, so that the head of a prefix outlives its tail. Empties `blocks`. */
@@ -145,6 +153,7 @@ export class KvCache {
   forgetPrefixes(): void {
     this.#blockByKey.clear();
     this.#keys.fill(0);
+    this.listener?.onCleared();
   }
 
   #link(block: number, after: number): void {

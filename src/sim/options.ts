@@ -53,6 +53,15 @@ export interface SimSettings {
   readonly transferLeaseMs: number;
   /** Idle time after which a kept-alive connection is closed; uvicorn's default. */
   readonly keepAliveMs: number;
+  /** Where KV events are published, `tcp://host:port`; null = nowhere. vLLM's `--kv-events-config`. */
+  readonly kvEvents: string | null;
+  /** Where those that were missed are answered for; null = nowhere. */
+  readonly kvEventsReplay: string | null;
+  readonly kvEventsTopic: string;
+  /** `map` as vLLM writes them now; `array` as it did before, and SGLang does. */
+  readonly kvEventsForm: 'map' | 'array';
+  /** Batches kept for replays. */
+  readonly kvEventsKept: number;
   /** Same seed, same requests in the same order: same bytes. */
   readonly seed: number;
   readonly clock: Clock;
@@ -85,6 +94,11 @@ export const simDefaults = {
   role: 'both',
   transferLeaseMs: 30_000,
   keepAliveMs: 5000,
+  kvEvents: null,
+  kvEventsReplay: null,
+  kvEventsTopic: '',
+  kvEventsForm: 'map',
+  kvEventsKept: 10_000,
   seed: 1,
 } as const satisfies SimOptions;
 

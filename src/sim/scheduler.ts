@@ -35,6 +35,8 @@ export class Engine {
   readonly metrics: EngineMetrics;
   /** Stretches every step; the `slow_factor` fault sets it. Called once a step. */
   slowFactor: () => number = () => 1;
+  /** Called when a step was scheduled: the cache has changed as far as it does. */
+  onScheduled: () => void = () => {};
   readonly #settings: SimSettings;
   readonly #waiting = new WaitingQueue();
   readonly #running: Sequence[] = [];
@@ -142,6 +144,7 @@ export class Engine {
     // After a preemption blocks are short: admitting now would only preempt again.
     if (this.metrics.preemptions === preemptionsBefore) budget = this.#admitWaiting(budget);
     this.#isStepOpen = this.#running.length > 0;
+    this.onScheduled();
     if (!this.#isStepOpen) return false;
     this.metrics.steps++;
     if (!isInstant) {
@@ -217,9 +220,25 @@ export class Engine {
     const { blockSize } = this.cache;
     const fullBefore = Math.floor(sequence.computedCount / blockSize);
     const fullAfter = Math.floor((sequence.computedCount + count) / blockSize);
+    let first = fullBefore;
     for (let index = fullBefore; index < fullAfter; index++) {
-      this.cache.tag(sequence.blocks[index]!, sequence.blockKeys[index]!);
+      if (this.cache.tag(sequence.blocks[index]!, sequence.blockKeys[index]!)) continue;
+      this.#tellStored(sequence, first, index);
+      first = index + 1;
     }
+    this.#tellStored(sequence, first, fullAfter);
+  }
+
+  /** Blocks from `first` to before `end` became findable. */
+  #tellStored(sequence: Sequence, first: number, end: number): void {
+    if (first >= end || this.cache.listener === null) return;
+    const { blockSize } = this.cache;
+    const keys = sequence.blockKeys.slice(first, end);
+    this.cache.listener.onStored(
+      keys,
+      first === 0 ? 0 : sequence.blockKeys[first - 1]!,
+      sequence.tokens(first * blockSize, end * blockSize),
+    );
   }
 
   #lastToRun(): Sequence {

@@ -81,6 +81,7 @@ export class Sequence {
   admittedMs = 0;
   firstTokenMs = 0;
   lastTokenMs = 0;
+  readonly #output: number[] = [];
   readonly #hash: PrefixHash;
   readonly #blockSize: number;
   #phase: Phase = Phase.waiting;
@@ -119,6 +120,13 @@ export class Sequence {
     return this.promptTokens + this.completionTokens;
   }
 
+  /** Ids of prompt and output from `start` to before `end`. */
+  tokens(start: number, end: number): number[] {
+    const ids = Array.from(this.prompt.subarray(start, Math.min(end, this.promptTokens)));
+    for (let at = Math.max(start, this.promptTokens); at < end; at++) ids.push(this.#output[at - this.promptTokens]!);
+    return ids;
+  }
+
   /** The only writer of `phase`. Throws on a transition the table does not list. */
   become(next: Phase): void {
     if ((successors[this.#phase]! & (1 << next)) === 0) fail('illegal sequence transition', this.#phase, next);
@@ -128,6 +136,7 @@ export class Sequence {
   /** Appends a generated token; its block gets a key when it is full. */
   append(token: number): void {
     this.completionTokens++;
+    this.#output.push(token);
     this.#hash.add(token);
     if (this.tokenCount % this.#blockSize === 0) this.blockKeys.push(this.#hash.key);
   }

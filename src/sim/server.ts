@@ -10,6 +10,8 @@ import { sendException, SimExchange } from './exchange.ts';
 import { Faults, parseFaultSet } from './faults.ts';
 import type { FaultSet } from './faults.ts';
 import { parseObject } from './json.ts';
+import { startKvEvents } from './kv-events.ts';
+import type { KvEventPublisher } from './kv-events.ts';
 import type { JsonObject } from './json.ts';
 import { resolveSettings } from './options.ts';
 import type { SimOptions } from './options.ts';
@@ -26,6 +28,8 @@ export interface Sim {
   readonly url: string;
   readonly port: number;
   readonly name: string;
+  /** What publishes its KV events; null when nothing does. */
+  readonly kvEvents: KvEventPublisher | null;
   stats(): SimStats;
   /** Replaces all faults; `{}` ends them. Throws RangeError for an unknown kind or parameter. */
   setFaults(faults: FaultSet): void;
@@ -41,6 +45,11 @@ export async function startSim(options: SimOptions = {}): Promise<Sim> {
   engine.slowFactor = () => (faults.draw('slow_factor') ? faults.parameter('slow_factor', 'factor') : 1);
   const ids = new Random(hashText(settings.name, settings.seed));
   const transfers = new Transfers({ settings, engine, ids });
+  const kvEvents = await startKvEvents(settings);
+  if (kvEvents !== null) {
+    engine.cache.listener = kvEvents;
+    engine.onScheduled = () => kvEvents.flush();
+  }
   const context: SimContext = {
     settings,
     engine,
@@ -69,18 +78,23 @@ export async function startSim(options: SimOptions = {}): Promise<Sim> {
     context.counters.connectionsTotal++;
     socket.on('close', () => context.counters.connections--);
   });
-  const port = await listen(server, settings.host, settings.port);
+  const port = await listen(server, settings.host, settings.port).catch(async (error: unknown) => {
+    await kvEvents?.close();
+    throw error;
+  });
   transfers.port = port;
   const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host;
   return {
     url: `http://${host}:${port}`,
     port,
     name: settings.name,
+    kvEvents,
     stats: () => statsOf(context),
     setFaults: (set) => faults.replace(parseFaultSet(set)),
-    close: () => {
+    close: async () => {
       transfers.close();
-      return close(server, engine);
+      await close(server, engine);
+      await kvEvents?.close();
     },
   };
 }
