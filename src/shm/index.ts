@@ -33,6 +33,7 @@ export { PeerLoads } from './peer-loads.ts';
 export type { PeerLoad } from './peer-loads.ts';
 export { JournalKind, journalBlocksMax, PrefixJournalReader, PrefixJournalWriter } from './prefix-journal.ts';
 export { PromptSecret } from './prompt-secret.ts';
+export type { PrefixHorizon } from './prefix-horizon.ts';
 export { createPrefixMemory, prefixEndpointCountMax, PrefixIndex } from './prefix-index.ts';
 export type { PrefixKeys, PrefixMemory } from './prefix-index.ts';
 export { PrefixSweeper } from './prefix-sweeper.ts';

@@ -98,3 +98,45 @@ test('prefix horizon: when its epochs come round to the first, what was used las
   expect(epochs.map((epoch) => horizon.isHeld(0, epoch)).lastIndexOf(false)).toBe(1000 - 64 - 1);
   expect(epochs.slice(-64).every((epoch) => horizon.isHeld(0, epoch))).toBe(true);
 });
+
+/** Blocks named from 0, used in turn, each the size of 1: with their epochs. */
+function used(horizon: PrefixHorizon, count: number): number[] {
+  return Array.from({ length: count }, () => horizon.use(0, -1, 1));
+}
+
+test('prefix horizon: when it is trimmed, those used longest ago go, and the rest stays within the size', () => {
+  const horizon = horizonOf(6400);
+  const epochs = used(horizon, 6000);
+  horizon.trim(0, 6000);
+  expect(horizon.isHeld(0, epochs[0]!), 'it fits').toBe(true);
+  horizon.trim(0, 2000);
+  expect(horizon.heldSize(0)).toBeLessThanOrEqual(2000);
+  expect(horizon.heldSize(0)).toBeGreaterThan(1800);
+  expect([0, 3900, 4150, 5999].map((block) => horizon.isHeld(0, epochs[block]!))).toEqual([false, false, true, true]);
+  used(horizon, 3000);
+  expect(horizon.heldSize(0), 'what comes then has room again').toBeGreaterThan(4800);
+  horizon.trim(0, 0);
+  expect(horizon.heldSize(0)).toBe(0);
+});
+
+test('prefix horizon: when it is trimmed after more than the ring remembers, the ancient go first', () => {
+  const horizon = horizonOf(64_000);
+  const hot = horizon.use(0, -1, 1);
+  let epoch = hot;
+  // One block used again and again keeps the epochs going without filling the cache.
+  for (let turn = 0; turn < 400_000; turn++) epoch = horizon.use(0, epoch, 1000);
+  used(horizon, 100);
+  horizon.trim(0, 2000);
+  expect(horizon.heldSize(0)).toBeLessThanOrEqual(2000);
+  expect(horizon.isHeld(0, epoch)).toBe(true);
+});
+
+test('prefix horizon: when things arrive, their sizes are summed; what others sent, or was there, is none of them', () => {
+  const horizon = horizonOf(6400, 2);
+  const epoch = horizon.use(1, -1, 5);
+  horizon.useUnnamed(1, 7000);
+  horizon.use(1, epoch, 5);
+  horizon.pushOut(1, 100);
+  expect([horizon.arrivedSize(0), horizon.arrivedSize(1)]).toEqual([0, 7005]);
+  expect([horizon.unnamedSize(1), horizon.unnamedCount(1)]).toEqual([7000, 1]);
+});

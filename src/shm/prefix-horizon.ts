@@ -16,6 +16,9 @@
  * | 2 capacity          | size                                                             |
  * | 3 ancient           | size of those within the horizon whose epoch has left the ring   |
  * | 4 tokens            | what the cache holds in tokens; 0 = not known                    |
+ * | 5 arrived           | size of all that was new to it, answers too; wraps               |
+ * | 6 unnamed           | of these, size of what has no name: answers; wraps               |
+ * | 7 unnamed count     | how many they were; wraps                                        |
  * | 16 to 271 ring      | size of those last used in an epoch, by its lowest 8 bits        |
  */
 const strideWords = 272;
@@ -24,6 +27,9 @@ const depthWord = 1;
 const capacityWord = 2;
 const ancientWord = 3;
 const tokensWord = 4;
+const arrivedWord = 5;
+const unnamedWord = 6;
+const unnamedCountWord = 7;
 const ringWord = 16;
 const ringEpochs = 256;
 
@@ -77,6 +83,26 @@ export class PrefixHorizon {
     return Atomics.load(this.#words, endpoint * strideWords + capacityWord);
   }
 
+  /** What the cache holds in tokens; 0 when nobody has said so. */
+  tokens(endpoint: number): number {
+    return Atomics.load(this.#words, endpoint * strideWords + tokensWord);
+  }
+
+  /** Size of all that was new to the endpoint, by `use` and `useUnnamed`, modulo 2^32: differences of it mean something. */
+  arrivedSize(endpoint: number): number {
+    return Atomics.load(this.#words, endpoint * strideWords + arrivedWord);
+  }
+
+  /** Of it, what came by `useUnnamed`, modulo 2^32. */
+  unnamedSize(endpoint: number): number {
+    return Atomics.load(this.#words, endpoint * strideWords + unnamedWord);
+  }
+
+  /** How many times, modulo 2^32. */
+  unnamedCount(endpoint: number): number {
+    return Atomics.load(this.#words, endpoint * strideWords + unnamedCountWord);
+  }
+
   /** Size of what the cache is believed to hold. */
   heldSize(endpoint: number): number {
     const at = endpoint * strideWords;
@@ -112,13 +138,22 @@ export class PrefixHorizon {
       if (age === 0) return epoch;
       if (age < ringEpochs) Atomics.sub(words, at + ringWord + (lastEpoch & (ringEpochs - 1)), size);
       else Atomics.sub(words, at + ancientWord, size);
-    }
+    } else Atomics.add(words, at + arrivedWord, size);
     this.#add(at, epoch, size);
     return epoch;
   }
 
   /** Something that nobody will look for came into the cache, such as an answer: it pushes others out. */
   useUnnamed(endpoint: number, size: number): void {
+    const at = endpoint * strideWords;
+    Atomics.add(this.#words, at + arrivedWord, size);
+    Atomics.add(this.#words, at + unnamedWord, size);
+    Atomics.add(this.#words, at + unnamedCountWord, 1);
+    this.pushOut(endpoint, size);
+  }
+
+  /** As `useUnnamed`, of what others sent there: it is none of what `arrivedSize` counts. */
+  pushOut(endpoint: number, size: number): void {
     const at = endpoint * strideWords;
     const stepSize = this.#epochSize(at);
     for (let left = size; left > 0; left -= stepSize) {
@@ -136,6 +171,24 @@ export class PrefixHorizon {
     Atomics.store(words, at + epochWord, following(epoch));
     Atomics.store(words, at + ancientWord, 0);
     for (let index = 0; index < ringEpochs; index++) Atomics.store(words, at + ringWord + index, 0);
+  }
+
+  /** The endpoint holds no more than `size`: those used longest ago are gone. */
+  trim(endpoint: number, size: number): void {
+    const words = this.#words;
+    const at = endpoint * strideWords;
+    const epoch = Atomics.load(words, at + epochWord);
+    const depth = Atomics.load(words, at + depthWord);
+    let held = 0;
+    let age = 0;
+    for (; age <= depth && age < ringEpochs; age++) {
+      held += this.#ringSize(at, epoch - age);
+      if (held > size) break;
+    }
+    if (held + Atomics.load(words, at + ancientWord) <= size) return;
+    Atomics.store(words, at + ancientWord, 0);
+    if (age > 0) Atomics.store(words, at + depthWord, Math.min(depth, age - 1));
+    else this.forget(endpoint);
   }
 
   #epochSize(at: number): number {
