@@ -47,7 +47,7 @@ const outro = [
     leaseNames.map((name) => `\`${name}\``).join(', ') +
     '; of oddities: `half_event` and `half_character` at the end of a stream, `after_done` for events behind `[DONE]`, `after_response` for bytes behind a response or on an idle connection, which is then closed |',
   '| `source` | `reported`: the endpoint said so; `estimated`: it did not, and the gateway counted bytes or events |',
-  '| `state` | `healthy`, `ejected`, `unhealthy`, `draining` |',
+  '| `state` | `healthy`, `ejected`, `unhealthy`, `draining`; of publishers of KV events: `connected`, `lost` |',
   '| `shard` | number of the accept thread, from 0 |',
   '',
   '## Histograms and quantiles',

@@ -1,5 +1,6 @@
 import { fail } from '../core/assert.ts';
 import { disaggregationRows } from './disaggregation-metrics.ts';
+import { kvEventRows } from './kv-event-rows.ts';
 import type { MetricRow } from './metric-row.ts';
 import { sharingRows } from './sharing-metrics.ts';
 
@@ -377,6 +378,7 @@ const rows = {
     labels: [],
     help: 'User and system CPU time of the process, all threads.',
   },
+  ...kvEventRows,
 } as const satisfies Record<string, MetricRow>;
 
 type Rows = typeof rows;

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { readEndpointUrl } from './address.ts';
 import { bootstrapPortShape, disaggregation } from './disaggregation-schema.ts';
 import { choice, decimal, durationMs, field, flag, integer, list, optional, parsed, section } from './field.ts';
+import { kvEvents, kvEventsEndpointShape } from './kv-events-schema.ts';
 import { queue } from './queue-schema.ts';
 import type { Reading } from './reading.ts';
 import { filePath, hostName, isHeaderName, name, requestPath, secret, text } from './text-field.ts';
@@ -43,6 +44,7 @@ export const endpointShape = {
   bootstrap_port: optional(
     integer({ ...bootstrapPortShape, doc: 'In place of `disaggregation.bootstrap_port`, for this endpoint.' }),
   ),
+  ...kvEventsEndpointShape,
 };
 
 const endpoint = field(
@@ -194,6 +196,7 @@ export const pool = section(
     }),
     endpoints: list(endpoint, 'endpoints', { min: 1, max: 1024, doc: 'The replicas. At most 1024 over all pools.' }),
     disaggregation: optional(disaggregation),
+    kv_events: optional(kvEvents),
     health: optional(health),
     connections_max: integer({
       default: 0,

@@ -254,6 +254,20 @@ const poolProblems: readonly (readonly [string, string, readonly string[]])[] = 
     ['2:27: pools[0].endpoints: must not all have weight 0'],
   ],
   [
+    'a publisher of KV events is no TCP address',
+    '{ name: p, endpoints: [{ url: "http://h", kv_events_urls: ["ipc:///tmp/x", "tcp://h", "tcp://h:0"] }] }',
+    [
+      '2:64: pools[0].endpoints[0].kv_events_urls[0]: must be an address such as tcp://10.0.0.1:5557',
+      '2:80: pools[0].endpoints[0].kv_events_urls[1]: must be an address such as tcp://10.0.0.1:5557',
+      '2:91: pools[0].endpoints[0].kv_events_urls[2]: must be an address such as tcp://10.0.0.1:5557',
+    ],
+  ],
+  [
+    'there are not as many to ask for missed KV events as there are publishers',
+    '{ name: p, endpoints: [{ url: "http://h", kv_events_urls: ["tcp://h:1", "tcp://[::1]:2"], kv_events_replay_urls: ["tcp://h:3"] }] }',
+    ['2:118: pools[0].endpoints[0].kv_events_replay_urls: must have as many entries as kv_events_urls (2)'],
+  ],
+  [
     'a retry cause is unknown',
     '{ name: p, endpoints: [{ url: "http://h" }], retries: { on: [timeout, 200] } }',
     [

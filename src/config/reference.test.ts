@@ -37,7 +37,7 @@ test('config: when the full example is read, it has every key, each with its def
   const required = `
 listeners: [{ name: public, address: "127.0.0.1:8080", filter_chains: [edge] }]
 models: [{ name: llama-3.1-8b, targets: [{ pool: local }] }]
-pools: [{ name: local, endpoints: [{ url: "http://127.0.0.1:8000" }], health: {} }]
+pools: [{ name: local, endpoints: [{ url: "http://127.0.0.1:8000" }], kv_events: {}, health: {} }]
 filter_chains:
   - name: edge
     filters:

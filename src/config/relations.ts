@@ -110,6 +110,7 @@ function checkEndpoints(root: Item, complain: Complain): void {
     const first = new Map<string, Path>();
     for (const endpoint of parts(pool, 'endpoints')) {
       count++;
+      checkReplays(endpoint, complain);
       for (const { path, text } of words(endpoint, 'url')) {
         const reading = readEndpointUrl(text);
         if ('complaint' in reading) continue;
@@ -122,6 +123,13 @@ function checkEndpoints(root: Item, complain: Complain): void {
   if (count > countMax.endpoints) {
     complain(['pools'], `must have at most ${countMax.endpoints} endpoints over all pools, has ${count}`);
   }
+}
+
+function checkReplays({ path, raw }: Item, complain: Complain): void {
+  const { kv_events_urls: publishers = [], kv_events_replay_urls: replays = [] } = raw;
+  if (!Array.isArray(publishers) || !Array.isArray(replays) || replays.length === 0) return;
+  if (replays.length === publishers.length) return;
+  complain([...path, 'kv_events_replay_urls'], `must have as many entries as kv_events_urls (${publishers.length})`);
 }
 
 /** The row's reading of one setting, with its default; null when it is wrong, which is reported elsewhere. */

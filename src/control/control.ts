@@ -15,6 +15,7 @@ import { warnOfExpiry } from './expiry.ts';
 import { connectionsMaxOf } from './file-limit.ts';
 import { portsToBind } from './free-port.ts';
 import { HealthMonitor } from './health.ts';
+import { KvEvents } from './kv-events/kv-events.ts';
 import { LostReleases } from './lost-releases.ts';
 import { reclaimShard } from './lost-shard.ts';
 import { QueueRows } from './queue-rows.ts';
@@ -91,6 +92,7 @@ export class Control {
   readonly shards: ShardSet;
   readonly health: HealthMonitor;
   readonly scraper: Scraper;
+  readonly kvEvents: KvEvents;
   readonly stalls: StallWatch;
   readonly lostReleases: LostReleases;
   /** Of this thread. */
@@ -176,6 +178,7 @@ export class Control {
       log,
       onLoad: ({ pool, endpoint }, load) => this.#prefixes.note(pool.name, endpoint.url, load),
     });
+    this.kvEvents = new KvEvents({ log, prefixes: this.#prefixes, fleet });
     this.#recall = new Recall({
       fleet: this.fleet,
       clock: this.clock,
@@ -248,6 +251,7 @@ export class Control {
     // First verdicts come in while the threads load.
     void this.health.watch(this.#targets(this.#snapshot));
     this.scraper.watch(this.#targets(this.#snapshot));
+    this.kvEvents.watch(this.#targets(this.#snapshot));
     this.#releaseTimer = setInterval(() => this.#slots.releaseDrained(), releaseIntervalMs).unref();
     try {
       const { listeners } = config;
@@ -342,6 +346,7 @@ export class Control {
     this.#certificates = certificateFacts(loaded.config, loaded.texts);
     warnOfExpiry(this.#options.log, this.#certificates, Date.now());
     this.scraper.watch(this.#targets(next));
+    this.kvEvents.watch(this.#targets(next));
     this.#slots.commit(plan);
     return { ok: true, version: next.version, fingerprint: this.#fingerprint, spreadMs };
   }
@@ -369,14 +374,8 @@ export class Control {
     if (!isIdle) log.warn('exchanges were still open at the end of the drain');
     const isEnded = await this.shards.stop();
     if (!isEnded) log.error('a shard did not end');
-    this.health.stop();
-    this.scraper.stop();
-    this.#recall.stop();
-    this.#memoryWatch.stop();
-    this.lostReleases.stop();
-    this.#prefixes.stop();
-    this.sharing?.stop();
-    this.#queueRows.stop();
+    for (const each of [this.health, this.scraper, this.kvEvents, this.#recall, this.#memoryWatch]) each.stop();
+    for (const each of [this.lostReleases, this.#prefixes, this.sharing, this.#queueRows]) each?.stop();
     if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);
     await this.#probes.close();
     this.#phase = 'stopped';

@@ -5,8 +5,8 @@
  *
  * Read in this order: supervisor and supervision (two processes, exit codes), gateway (the process: arguments, signals,
  * ready line, exit), control (start, reload, drain), config-watch, shard-set, shard-thread and stall-watch, endpoint-slots
- * (which slot is whose, over reloads), queue-rows (the same for queues), prefix-memories (the same for prefix indexes), sharing/sharing (what other gateways are told,
- * and tell), free-port, file-limit and memory-watch (what the system leaves room for), health
+ * (which slot is whose, over reloads), queue-rows (the same for queues), prefix-memories (the same for prefix indexes), kv-events/ (what engines say of their
+ * caches), sharing/sharing (what other gateways are told, and tell), free-port, file-limit and memory-watch (what the system leaves room for), health
  * and scrape (what is known of endpoints), lost-shard; then what is shown: admin-port,
  * admin-client, admin-server, admin-routes, status, process-metrics, dashboard; and log-sink.
  */

@@ -91,6 +91,53 @@ test('prefix memories: when an engine says how much its cache holds, that is wha
   made.note('gone', 'http://x', loadOf(1, 1));
 });
 
+test('prefix memories: when events say that a cache is empty, it is, and a restart they tell of is no news in the metrics', () => {
+  const { made, lines } = memories();
+  const config = configOf(['a', 'b']);
+  const url = config.pools[0]!.endpoints[0]!.url;
+  const told: string[] = [];
+  made.onRestart = () => void told.push('others');
+  made.onForgotten = () => void told.push('events');
+  made.note('p', url, loadOf(1000));
+  hold(made, config, 0);
+  hold(made, config, 1);
+  made.empty('p', url, false);
+  expect(held(made, config)).toEqual([0, 512]);
+  made.empty('p', url, true);
+  hold(made, config, 0);
+  made.note('p', url, loadOf(2000));
+  expect(held(made, config), 'it is known').toEqual([512, 512]);
+  expect(told, 'other gateways may not know').toEqual(['others']);
+  made.note('p', url, loadOf(3000));
+  expect(held(made, config)).toEqual([0, 512]);
+  expect(told).toEqual(['others', 'events', 'others']);
+  expect(lines.filter((line) => line.includes('was restarted'))).toHaveLength(1);
+  made.empty('gone', 'http://x', true);
+});
+
+test('prefix memories: when a full cache was seen to hold less than the metrics say, that is believed, and never more', () => {
+  const { made } = memories();
+  const config = configOf(['a', 'b']);
+  const [first, second] = config.pools[0]!.endpoints.map(({ url }) => url);
+  const { memory, ordinals } = made.plan(config)[0]!;
+  const { horizon } = new PrefixIndex(memory);
+  const tokens = (): number[] => ordinals.map((ordinal) => horizon.tokens(ordinal));
+  made.setSeenTokens('p', first!, 500_000);
+  expect(tokens(), 'metrics say nothing').toEqual([500_000, 300_000]);
+  made.note('p', first!, loadOf(1, 400_000));
+  expect(tokens()).toEqual([400_000, 300_000]);
+  horizon.fit(ordinals[0]!, 6);
+  made.setSeenTokens('p', first!, 100_000);
+  made.note('p', first!, loadOf(1, 400_000));
+  expect(tokens()).toEqual([100_000, 300_000]);
+  expect(horizon.capacity(ordinals[0]!), 'tokens are as long as they were learned to be').toBe(600_000);
+  made.empty('p', first!, true);
+  made.note('p', first!, loadOf(2, 400_000));
+  expect(tokens(), 'another process').toEqual([400_000, 300_000]);
+  made.setSeenTokens('p', second!, 1);
+  expect(tokens()[1]).toBe(1);
+});
+
 test('prefix memories: when there is nothing to choose, or another picker chooses, no memory is made', () => {
   const { made } = memories();
   expect(made.plan(configOf(['a']))).toEqual([null]);

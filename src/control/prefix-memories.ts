@@ -31,6 +31,12 @@ interface Entry {
   readonly sweeper: PrefixSweeper;
   readonly ordinals: Map<string, number>;
   readonly startedAt: Map<string, number>;
+  /** Restarts that are known before their process's start is. */
+  readonly knownRestarts: Set<string>;
+  /** What its metrics say that the cache holds, by endpoint. */
+  readonly toldTokens: Map<string, number>;
+  /** What the cache was seen to hold when it was full. */
+  readonly seenTokens: Map<string, number>;
 }
 
 /** Where an endpoint stands. */
@@ -48,6 +54,8 @@ export class PrefixMemories {
   readonly #timer: NodeJS.Timeout;
   /** A scrape has shown that the endpoint was restarted. */
   onRestart: (pool: string, url: string) => void = () => {};
+  /** An endpoint was emptied because its process is another one, whoever found out. */
+  onForgotten: (pool: string, url: string) => void = () => {};
 
   constructor(log: Logger, nowMs: () => number) {
     this.#log = log;
@@ -76,7 +84,10 @@ export class PrefixMemories {
     const entry = this.#entries.get(pool);
     const ordinal = entry?.ordinals.get(url);
     if (entry === undefined || ordinal === undefined) return;
-    if (cacheTokens > 0) entry.index.horizon.setTokens(ordinal, cacheTokens, bytesPerToken);
+    if (cacheTokens > 0) {
+      entry.toldTokens.set(url, cacheTokens);
+      this.#setTokens(entry, url, ordinal);
+    }
     if (startedAtSeconds !== 0 && this.noteStart(pool, url, startedAtSeconds)) this.onRestart(pool, url);
   }
 
@@ -88,7 +99,11 @@ export class PrefixMemories {
     const before = entry.startedAt.get(url);
     entry.startedAt.set(url, startedAtSeconds);
     if (before === undefined || before === startedAtSeconds) return false;
+    entry.seenTokens.delete(url);
+    this.#setTokens(entry, url, ordinal);
+    if (entry.knownRestarts.delete(url)) return true;
     entry.index.horizon.forget(ordinal);
+    this.onForgotten(pool, url);
     this.#log.info({ pool, endpoint: url }, 'endpoint was restarted: its KV cache is empty');
     return true;
   }
@@ -103,6 +118,36 @@ export class PrefixMemories {
     const entry = this.#entries.get(pool);
     const ordinal = entry?.ordinals.get(url);
     return entry === undefined || ordinal === undefined ? null : { index: entry.index, number: entry.number, ordinal };
+  }
+
+  /** The endpoint's cache is empty. `isRestarted`: its process is another one, so when its metrics say that too it is no news. */
+  empty(pool: string, url: string, isRestarted: boolean): void {
+    const entry = this.#entries.get(pool);
+    const ordinal = entry?.ordinals.get(url);
+    if (entry === undefined || ordinal === undefined) return;
+    if (isRestarted && entry.startedAt.has(url)) entry.knownRestarts.add(url);
+    entry.index.horizon.forget(ordinal);
+  }
+
+  /** What the endpoint's cache was seen to hold when it was full. It is never more than its metrics say. */
+  setSeenTokens(pool: string, url: string, tokens: number): void {
+    const entry = this.#entries.get(pool);
+    const ordinal = entry?.ordinals.get(url);
+    if (entry === undefined || ordinal === undefined) return;
+    entry.seenTokens.set(url, tokens);
+    this.#setTokens(entry, url, ordinal);
+  }
+
+  #setTokens({ index: { horizon }, toldTokens, seenTokens }: Entry, url: string, ordinal: number): void {
+    const told = toldTokens.get(url);
+    const seen = seenTokens.get(url);
+    if (seen === undefined) {
+      if (told !== undefined) horizon.setTokens(ordinal, told, bytesPerToken);
+      return;
+    }
+    // It is the same cache, measured better: tokens are as long as they were learned to be.
+    const tokenBytes = horizon.capacity(ordinal) / Math.max(1, horizon.tokens(ordinal));
+    horizon.setTokens(ordinal, Math.min(told ?? seen, seen), tokenBytes);
   }
 
   /** Nobody holds anything: keys are made with another secret from now on. */
@@ -127,6 +172,9 @@ export class PrefixMemories {
         sweeper: new PrefixSweeper(index),
         ordinals: new Map(),
         startedAt: new Map(),
+        knownRestarts: new Set(),
+        toldTokens: new Map(),
+        seenTokens: new Map(),
       };
       this.#entries.set(pool, entry);
     }
@@ -134,12 +182,18 @@ export class PrefixMemories {
   }
 
   /** Those that stay keep their ordinals; one that comes begins with nothing, whoever had its ordinal before. */
-  #assign({ index, ordinals, startedAt }: Entry, { endpoints }: PoolConfig): void {
+  #assign(
+    { index, ordinals, startedAt, knownRestarts, toldTokens, seenTokens }: Entry,
+    { endpoints }: PoolConfig,
+  ): void {
     const urls = new Set(endpoints.map(({ url }) => url));
     for (const url of ordinals.keys()) {
       if (urls.has(url)) continue;
       ordinals.delete(url);
       startedAt.delete(url);
+      knownRestarts.delete(url);
+      toldTokens.delete(url);
+      seenTokens.delete(url);
     }
     const taken = new Set(ordinals.values());
     let next = 0;

@@ -6,6 +6,7 @@ import type { SeriesSnapshot } from '../shm/index.ts';
 import type { Control } from './control.ts';
 import { modelHealth } from './endpoint-health.ts';
 import { endpointStateName, endpointStateNames } from './fleet-status.ts';
+import { addKvEventSamples } from './kv-events/kv-event-samples.ts';
 import { leaseTotals } from './lease-totals.ts';
 import { addSharing } from './sharing/sharing-status.ts';
 import { packageVersion } from './version.ts';
@@ -43,6 +44,7 @@ export function renderMetrics(control: Control, series: SeriesSnapshot): string 
   }
   addPrefixRatios(series, add);
   addSharing(control.sharing, add);
+  addKvEventSamples(control.kvEvents, snapshot, add);
   for (const [kind, count] of Object.entries(leaseTotals(series).outstanding)) add(metrics.leasesOpen, [kind], count);
   const budget = new SharedBudget(memory, -1);
   for (let shard = 0; shard < memory.shardCount; shard++)

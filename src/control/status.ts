@@ -10,6 +10,7 @@ import type { CertificateStatus } from './expiry.ts';
 import { endpointStatuses, poolReadiness } from './fleet-status.ts';
 import type { EndpointStatus, PoolReadiness } from './fleet-status.ts';
 import type { HealthMode } from './health.ts';
+import type { KvEventsStatus } from './kv-events/kv-events.ts';
 import { sharingStatus } from './sharing/sharing-status.ts';
 import type { SharingStatus } from './sharing/sharing-status.ts';
 import { packageVersion } from './version.ts';
@@ -114,6 +115,8 @@ export interface PoolStatus {
     readonly engine: string | null;
     readonly checks: HealthMode;
     readonly last_check_failure: string | null;
+    /** Null where its KV events are not followed. */
+    readonly kv_events: KvEventsStatus | null;
   })[];
 }
 
@@ -174,6 +177,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
           engine: control.scraper.engine(slots[index]!),
           checks: control.health.mode(slots[index]!),
           last_check_failure: control.health.lastFailure(slots[index]!),
+          kv_events: control.kvEvents.status(slots[index]!),
         })),
       };
     }),

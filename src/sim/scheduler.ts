@@ -96,6 +96,18 @@ export class Engine {
     sequence.become(Phase.aborted);
   }
 
+  /** Blocks of the sequence from `first` to before `end` became findable: whoever listens to the cache is told. */
+  tellStored(sequence: Sequence, first: number, end: number): void {
+    if (first >= end || this.cache.listener === null) return;
+    const { blockSize } = this.cache;
+    const keys = sequence.blockKeys.slice(first, end);
+    this.cache.listener.onStored(
+      keys,
+      first === 0 ? 0 : sequence.blockKeys[first - 1]!,
+      sequence.tokens(first * blockSize, end * blockSize),
+    );
+  }
+
   /** Aborts everything and disarms the timer. */
   close(): void {
     this.#isClosed = true;
@@ -223,22 +235,10 @@ export class Engine {
     let first = fullBefore;
     for (let index = fullBefore; index < fullAfter; index++) {
       if (this.cache.tag(sequence.blocks[index]!, sequence.blockKeys[index]!)) continue;
-      this.#tellStored(sequence, first, index);
+      this.tellStored(sequence, first, index);
       first = index + 1;
     }
-    this.#tellStored(sequence, first, fullAfter);
-  }
-
-  /** Blocks from `first` to before `end` became findable. */
-  #tellStored(sequence: Sequence, first: number, end: number): void {
-    if (first >= end || this.cache.listener === null) return;
-    const { blockSize } = this.cache;
-    const keys = sequence.blockKeys.slice(first, end);
-    this.cache.listener.onStored(
-      keys,
-      first === 0 ? 0 : sequence.blockKeys[first - 1]!,
-      sequence.tokens(first * blockSize, end * blockSize),
-    );
+    this.tellStored(sequence, first, fullAfter);
   }
 
   #lastToRun(): Sequence {

@@ -125,18 +125,20 @@ export class Transfers {
   /** What came from elsewhere is in the cache as if it had been computed here. */
   load(generation: Generation, wish: TransferWish): void {
     if (wish.source === null) return;
-    const { cache } = this.#context.engine;
+    const { engine } = this.#context;
+    const { cache } = engine;
     for (const { sequence } of generation.choices) {
       const held: number[] = [];
       const known = cache.match(sequence.blockKeys, sequence.blockKeys.length);
-      for (const key of sequence.blockKeys.slice(known)) {
+      for (let index = known; index < sequence.blockKeys.length; index++) {
         const block = cache.take();
         if (block < 0) break;
-        cache.tag(block, key);
+        if (cache.tag(block, sequence.blockKeys[index]!)) engine.tellStored(sequence, index, index + 1);
         held.push(block);
       }
       cache.give(held);
     }
+    engine.onScheduled();
   }
 
   /** `kv_transfer_params` of an answer. An engine keeps nothing of a prompt that ended with its first token. */
