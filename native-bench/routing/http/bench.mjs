@@ -13,6 +13,8 @@ import { startStore, storeProgram } from './store.mjs';
 import { drive } from './traffic.mjs';
 
 const failuresKept = 5;
+/** Somebody else's seeds begin here, above all of the rounds. */
+const strangerSeed = 1000;
 
 /**
  * @typedef {object} HttpRound
@@ -43,7 +45,8 @@ export async function runHttpCase(spec, firstSeed, print) {
   const variants = possible.map((variant) => ({ variant, rounds: /** @type {HttpRound[]} */ ([]) }));
   const engines = new Engines();
   try {
-    await engines.start(endpointCount, spec.workload({ seed: firstSeed, seconds }).engine);
+    const publishes = spec.variants.some(({ kvEvents }) => kvEvents === true);
+    await engines.start(endpointCount, spec.workload({ seed: firstSeed, seconds }).engine, publishes);
     for (let round = 0; round < spec.rounds; round++) {
       const seed = firstSeed + round;
       for (const { variant, rounds } of variants) {
@@ -71,24 +74,31 @@ export async function runHttpCase(spec, firstSeed, print) {
  * @param {Engines} engines
  * @param {number} seed
  */
-async function runOnce(spec, { picker, shards, gateways: count = 1, isSharing = false }, workload, engines, seed) {
+async function runOnce(spec, variant, workload, engines, seed) {
+  const { picker, shards, gateways: count = 1, isSharing = false, kvEvents = false } = variant;
   const store = isSharing ? await startStore() : null;
   /** @type {Gateway[]} */
   const gateways = [];
   try {
-    const options = { picker, shards, engineUrls: engines.urls, storeUrl: store?.url ?? null };
+    const eventPorts = kvEvents ? engines.eventPorts : null;
+    const options = { picker, shards, engineUrls: engines.urls, storeUrl: store?.url ?? null, eventPorts };
     for (let index = 0; index < count; index++) gateways.push(await Gateway.start(options));
     const [gateway] = gateways;
     const pids = gateways.flatMap(({ pid }) => treeOf(pid));
     const before = { gateway: costOf(pids).cpuS, engines: costOf(engines.pids).cpuS, client: cpuUsage() };
     const startMs = performance.now();
     const exchangesPromise = drive({ port: gateways.map(({ port }) => port), workload, seed });
+    const others = engines.ports.map((port, index) => {
+      const otherSeed = seed + strangerSeed + index;
+      const other = spec.beside?.({ seed: otherSeed, seconds: spec.seconds });
+      return other === undefined ? null : drive({ port, workload: other, seed: otherSeed });
+    });
     const disturbed =
       spec.disturbance === null
         ? null
         : disturb(spec.disturbance, { gateway, engines, atMs: spec.seconds * 1000 * spec.disturbance.atShare });
     // Both, so that neither is left to fail alone; and there is a gateway again to be asked.
-    const [exchanges, incident] = await Promise.all([exchangesPromise, disturbed]);
+    const [exchanges, incident] = await Promise.all([exchangesPromise, disturbed, ...others]);
     const client = cpuUsage(before.client);
     // Who is killed takes its CPU time along.
     const known = spec.disturbance === null ? 1 : Number.NaN;
@@ -124,7 +134,7 @@ function routersOf({ shards, gateways = 1, isSharing = false }) {
 }
 
 /** @param {import('./measures.mjs').HttpMeasures} measured */
-function summaryOf({ hit, ttftP50, ttftP90, failures, requests }) {
+function summaryOf({ hit, ttftP50, ttftP90, failures, requests, mispredicted }) {
   const ms = (/** @type {number} */ seconds) => `${Math.round(seconds * 1000)} ms`;
-  return `hit ${(hit * 100).toFixed(1)} %, TTFT p50 ${ms(ttftP50)}, p90 ${ms(ttftP90)}, ${requests} counted, ${failures} failed`;
+  return `hit ${(hit * 100).toFixed(1)} %, mispredicted ${(mispredicted * 100).toFixed(1)} %, TTFT p50 ${ms(ttftP50)}, p90 ${ms(ttftP90)}, ${requests} counted, ${failures} failed`;
 }

@@ -2,7 +2,7 @@
  * What is run. A case is one workload and several variants of the gateway, which take turns over the same requests; seeds
  * differ from round to round.
  */
-import { conversations, shared } from './workloads.mjs';
+import { conversations, half, shared, strangers, thrash } from './workloads.mjs';
 
 /**
  * @typedef {object} Variant
@@ -11,6 +11,7 @@ import { conversations, shared } from './workloads.mjs';
  * @property {number} shards
  * @property {number} [gateways] 1 without it; each request goes to one at random
  * @property {boolean} [isSharing] through a store
+ * @property {boolean} [kvEvents] follows the KV events of the engines
  *
  * @typedef {object} Disturbance what is killed, with SIGKILL
  * @property {'engine' | 'gateway'} who
@@ -24,6 +25,8 @@ import { conversations, shared } from './workloads.mjs';
  * @property {number} seconds of arrivals in a run
  * @property {number} rounds
  * @property {Disturbance | null} disturbance
+ * @property {import('./workloads.mjs').HttpWorkloadOf} [beside] what somebody else asks each engine meanwhile, past the gateway; the
+ *   prediction knows nothing of it
  * @property {boolean} isDefault run when none is named: all of those take less than eight minutes
  */
 
@@ -46,6 +49,7 @@ function several(gateways, isSharing) {
 }
 
 const [kv, roundRobin] = [variant('kv_aware'), variant('round_robin')];
+const withEvents = { ...kv, name: 'kv_aware, KV events', kvEvents: true };
 
 /** @type {readonly HttpCase[]} */
 export const httpCases = [
@@ -84,6 +88,27 @@ export const httpCases = [
     seconds: 12,
     rounds: 1,
     disturbance: null,
+    isDefault: false,
+  },
+  {
+    name: 'thrash',
+    title: 'as shared at half the rate, caches hold half of the prompts',
+    workload: thrash,
+    variants: [kv, withEvents, roundRobin],
+    seconds: 14,
+    rounds: 2,
+    disturbance: null,
+    isDefault: false,
+  },
+  {
+    name: 'neighbour',
+    title: 'as shared at half the rate; somebody else asks each engine 1.5 prompts a second that come once',
+    workload: half,
+    variants: [kv, withEvents],
+    seconds: 18,
+    rounds: 2,
+    disturbance: null,
+    beside: strangers,
     isDefault: false,
   },
   {

@@ -14,13 +14,15 @@ const pollMs = 25;
 export const modelName = 'sim';
 
 export class Engines {
-  /** @type {{ process: Process, port: number, argv: readonly string[] }[]} */
+  /** @type {{ process: Process, port: number, eventPorts: readonly [live: number, replay: number], argv: readonly string[] }[]} */
   #all = [];
 
-  /** @param {number} count @param {import('./engine-settings.mjs').EngineSettings} settings */
-  async start(count, settings) {
+  /** @param {number} count @param {import('./engine-settings.mjs').EngineSettings} settings @param {boolean} publishes KV events */
+  async start(count, settings, publishes) {
     for (let index = 0; index < count; index++) {
       const port = await freePort();
+      const eventPorts = /** @type {const} */ ([await freePort(), await freePort()]);
+      const [live, replay] = eventPorts.map((each) => `tcp://127.0.0.1:${each}`);
       const argv = [
         cli,
         'sim',
@@ -31,14 +33,24 @@ export class Engines {
         '--model',
         modelName,
         ...flagsOf(settings),
+        ...(publishes ? ['--kv-events', live, '--kv-events-replay', replay] : []),
       ];
-      this.#all.push({ process: spawnEngine(argv), port, argv });
+      this.#all.push({ process: spawnEngine(argv), port, eventPorts, argv });
     }
     await Promise.all(this.#all.map(({ process: engine }) => engine.said(/"msg":"ready"/)));
   }
 
   get urls() {
     return this.#all.map(({ port }) => `http://127.0.0.1:${port}`);
+  }
+
+  get ports() {
+    return this.#all.map(({ port }) => port);
+  }
+
+  /** By engine: where its KV events come from, and where they are asked for again. */
+  get eventPorts() {
+    return this.#all.map(({ eventPorts }) => eventPorts);
   }
 
   get pids() {
@@ -97,9 +109,9 @@ export class Gateway {
 
   /** As users run it, with the access log on: that is where a request's matched tokens are told. */
   static async start(
-    /** @type {{ picker: string, shards: number, engineUrls: readonly string[], storeUrl?: string | null }} */ options,
+    /** @type {{ picker: string, shards: number, engineUrls: readonly string[], storeUrl?: string | null, eventPorts?: readonly (readonly [number, number])[] | null }} */ options,
   ) {
-    const { picker, shards, engineUrls, storeUrl = null } = options;
+    const { picker, shards, engineUrls, storeUrl = null, eventPorts = null } = options;
     const folder = mkdtempSync(join(tmpdir(), 'penstock-routing-'));
     const port = await freePort();
     const adminPort = await freePort();
@@ -116,7 +128,7 @@ pools:
     engine: vllm
     picker: ${picker}
     health: { path: /health, interval_ms: 500 }
-    endpoints: [${engineUrls.map((url) => `{ url: "${url}" }`).join(', ')}]
+    endpoints: [${engineUrls.map((url, index) => `{ url: "${url}"${eventKeys(eventPorts?.[index])} }`).join(', ')}]
 filter_chains: [{ name: log, filters: [{ filter: request_id }, { filter: access_log }] }]
 `,
     );
@@ -154,6 +166,13 @@ filter_chains: [{ name: log, filters: [{ filter: request_id }, { filter: access_
     await this.#process.stop();
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** @param {readonly [number, number] | undefined} ports */
+function eventKeys(ports) {
+  if (ports === undefined) return '';
+  const [live, replay] = ports.map((port) => `["tcp://127.0.0.1:${port}"]`);
+  return `, kv_events_urls: ${live}, kv_events_replay_urls: ${replay}`;
 }
 
 /** @typedef {{ request_id: string, shard: number, endpoint?: string, status: number, reason: string, cached_tokens?: number, matched_tokens?: number }} AccessLine */

@@ -32,6 +32,27 @@ export function shared({ seed, seconds }) {
   return { ...assistants(shape, { seed, seconds, perSecond: 14 }), systemTokens: shape.systemTokens, engine };
 }
 
+/** As `shared`, of which the four caches hold half. @type {HttpWorkloadOf} */
+export function thrash({ seed, seconds }) {
+  const engine = slowEngine(18_000);
+  const shape = assistantShape(engine);
+  return { ...assistants(shape, { seed, seconds, perSecond: 7 }), systemTokens: shape.systemTokens, engine };
+}
+
+/** As `shared` at half the rate, and room for somebody else. @type {HttpWorkloadOf} */
+export function half({ seed, seconds }) {
+  const engine = slowEngine(49_120);
+  const shape = assistantShape(engine);
+  return { ...assistants(shape, { seed, seconds, perSecond: 7 }), systemTokens: shape.systemTokens, engine };
+}
+
+/** What somebody else asks each engine: prompts that come once. @type {HttpWorkloadOf} */
+export function strangers({ seed, seconds }) {
+  const engine = slowEngine(49_120);
+  const shape = { ...assistantShape(engine), groupCount: 1000, userCount: 1 };
+  return { ...assistants(shape, { seed, seconds, perSecond: 1.5 }), systemTokens: shape.systemTokens, engine };
+}
+
 /**
  * Conversations of seven turns in the mean, whose prompts grow from 12 KB to 50 KB: a later turn sends back what was answered, and
  * comes soon, so that a run ends soon after its last arrival.
