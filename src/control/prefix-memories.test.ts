@@ -98,9 +98,9 @@ test('prefix memories: when events say that a cache is empty, it is, and a resta
   const told: string[] = [];
   made.onRestart = () => void told.push('others');
   made.onForgotten = () => void told.push('events');
-  made.note('p', url, loadOf(1000));
   hold(made, config, 0);
   hold(made, config, 1);
+  made.note('p', url, loadOf(1000));
   made.empty('p', url, false);
   expect(held(made, config)).toEqual([0, 512]);
   made.empty('p', url, true);

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { startSim } from '../../src/sim/index.ts';
 import type { Sim, SimOptions } from '../../src/sim/index.ts';
 import { freePort, type RunningGateway, startGateway } from '../rig/gateway-process.ts';
@@ -9,6 +9,9 @@ import { freePort, type RunningGateway, startGateway } from '../rig/gateway-proc
 // they hold.
 
 const model = 'meta-llama/Llama-3.1-8B-Instruct';
+// Several processes each, on a machine that may have others to run.
+vi.setConfig({ testTimeout: 60_000 });
+
 const sims: Sim[] = [];
 let gateway: RunningGateway | null = null;
 
@@ -44,7 +47,7 @@ async function kvEvents(): Promise<(KvEvents | null)[]> {
 }
 
 async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + 10_000;
+  const endMs = performance.now() + 20_000;
   while (!(await holds())) {
     expect(performance.now(), what).toBeLessThan(endMs);
     await delay(10);
