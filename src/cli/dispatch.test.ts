@@ -70,6 +70,17 @@ test('check: when the file is valid, it prints ok', async () => {
   expect(await run('check', '-c', file('good.yaml', good))).toEqual({ code: 0, out: 'ok\n', err: '' });
 });
 
+test('check: when a target asks for what no endpoint has, it says so and the file is still valid', async () => {
+  const models = 'models: [{ name: m, targets: [{ pool: local, skus: [b200] }] }]\n';
+  const path = file('unmet.yaml', good + models);
+  const { code, out, err } = await run('check', '-c', path);
+  expect([code, out]).toEqual([0, 'ok\n']);
+  expect(err).toBe(
+    `${path}:${good.split('\n').length}:52: models[0].targets[0].skus: ` +
+      'no endpoint of pool local has what is asked for: nothing goes to this target (warning)\n',
+  );
+});
+
 test('check: when there are problems, each is one line with its place', async () => {
   const path = file('bad.yaml', good.replace('pools', 'pool').replace('public', '""'));
   const { code, out } = await run('check', '--config', path);

@@ -3,7 +3,7 @@
  * docs/config.md are all made from it. It reads no environment, watches nothing and keeps no state.
  *
  * Read in this order: schema (the file, with pool-schema, kv-events-schema, queue-schema, sharing-schema and filter-schema), field (what a row can be), load (text →
- * Config or problems), document (YAML with places), relations (what must hold between settings), certificates (PEM files), reference.
+ * Config or problems), document (YAML with places), relations (what must hold between settings), constraints (which endpoints a target may use), certificates (PEM files), reference.
  */
 export { isLoopback } from './address.ts';
 export type { Address, EndpointUrl } from './address.ts';

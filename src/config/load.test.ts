@@ -95,6 +95,7 @@ test('config: when only listeners and pools are given, every other setting has t
           basePath: '',
           weight: 1,
           sku: null,
+          quantization: null,
           role: 'both',
           bootstrapPort: null,
           kvEventsUrls: [],

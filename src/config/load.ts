@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { certificateComplaints } from './certificates.ts';
 import type { FileTexts } from './certificates.ts';
+import { unmetTargets } from './constraints.ts';
 import { readDocument } from './document.ts';
 import type { ConfigDocument } from './document.ts';
 import { withoutValues } from './env.ts';
@@ -27,6 +28,8 @@ export type LoadResult =
       /** The file's last line is YAML's `...`: what comes after it without one has been cut off. */
       readonly hasEndMark: boolean;
       readonly problems: readonly [];
+      /** What is allowed, and hardly meant. */
+      readonly warnings: readonly Problem[];
     }
   | { readonly ok: false; readonly paths: readonly string[]; readonly problems: readonly Problem[] };
 
@@ -119,7 +122,8 @@ function conclude({ document, root, hasEndMark }: Draft, { texts, paths, problem
   if (parse.success && problems.length === 0) {
     const config = deepFreeze(withImpliedPool(parse.data));
     noteVariables(config, document.variables);
-    return { ok: true, config, texts, paths, hasEndMark, problems: [] };
+    const warnings = unmetTargets(config).map(document.place);
+    return { ok: true, config, texts, paths, hasEndMark, problems: [], warnings };
   }
   // A missing variable leaves an empty text behind, which must not be reported on top of it.
   const spoiled = new Set(document.problems.map(({ path }) => path));

@@ -37,6 +37,9 @@ export const endpointShape = {
       doc: 'Accelerator it runs on, such as `h100-80g`. Only endpoints of one kind are compared with one another; `/status` sums them up.',
     }),
   ),
+  quantization: optional(
+    text({ doc: 'In which form it holds the weights, such as `fp8` or `bf16`. Targets of models may ask for it.' }),
+  ),
   role: choice(['prefill', 'decode', 'both'], {
     default: 'both',
     doc: 'Which phase it serves, in a pool with `disaggregation`. With `vllm`, `both` serves either, or requests alone; with `sglang` it is an engine without a disaggregation mode, which serves them alone.',

@@ -19,7 +19,7 @@ import { filterChain } from './filter-schema.ts';
 import { autoOrInteger, downstreamWriteMs, listenerPriority, modelPriority, overloadShape } from './overload-schema.ts';
 import { pool } from './pool-schema.ts';
 import { sharing } from './sharing-schema.ts';
-import { filePath, name, passphrase, secret, serverName } from './text-field.ts';
+import { filePath, name, passphrase, secret, serverName, text } from './text-field.ts';
 
 const certificate = section(
   {
@@ -243,6 +243,16 @@ export const targetShape = {
     min: 0,
     max: 1000,
     doc: 'Targets with a weight share the first choice in proportion. The others are spares in the order of the file; when no target has a weight, the first is the first choice.',
+  }),
+  skus: list(text({ doc: '' }), 'text', {
+    default: [],
+    max: 64,
+    doc: 'Only endpoints of the pool with one of these `sku` serve the model; without any, all do.',
+  }),
+  quantizations: list(text({ doc: '' }), 'text', {
+    default: [],
+    max: 64,
+    doc: 'Only endpoints of the pool with one of these `quantization` serve the model; without any, all do.',
   }),
 };
 

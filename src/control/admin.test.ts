@@ -116,6 +116,31 @@ test('admin: when status is asked for, shards, pools and endpoints are described
   });
 });
 
+test('admin: when a target asks for kinds of endpoints, status says how many there are, and how many can serve now', async () => {
+  const yaml = `${rigYaml.replace('url: "http://127.0.0.1:1"', 'url: "http://127.0.0.1:1", sku: h100, quantization: fp8')}
+models: [{ name: m, targets: [{ pool: local, skus: [h100] }, { pool: local, quantizations: [int4] }, { pool: local }] }]
+`;
+  const { ask, control } = await serve(null, yaml);
+  const targets = async (): Promise<unknown> => (await ask('/status')).json['pools']![0]['targets'];
+  const wanted = (available: number): object[] => [
+    { model: 'm', skus: ['h100'], quantizations: [], endpoints: 1, available },
+    { model: 'm', skus: [], quantizations: ['int4'], endpoints: 0, available: 0 },
+  ];
+  expect(await targets()).toEqual(wanted(1));
+  control.fleet.setState(control.snapshot.endpointSlots[0]![0]!, EndpointState.unhealthy);
+  expect(await targets()).toEqual(wanted(0));
+  expect((await ask('/status')).json).toMatchObject({
+    pools: [
+      {
+        endpoints: [
+          { sku: 'h100', quantization: 'fp8' },
+          { sku: null, quantization: null },
+        ],
+      },
+    ],
+  });
+});
+
 test('admin: when exchanges are asked for, those of all shards are listed', async () => {
   const { ask } = await serve();
   const { json } = await ask('/exchanges');

@@ -312,6 +312,7 @@ export class Control {
     if (this.#hasEndMark && !loaded.hasEndMark) {
       return refused('the last line is not `...` as in the file in force: it may be half written');
     }
+    for (const warning of loaded.warnings) this.#options.log.warn(formatProblem(warning));
     const old = this.#snapshot;
     // Refused whole: a configuration of which half is in force is one nobody wrote.
     const fixed = restartChanges(old.config, loaded.config);

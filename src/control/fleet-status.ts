@@ -21,7 +21,7 @@ export function endpointStateName(fleet: FleetTable, slot: number, nowMs: number
 }
 
 /** Requests may be sent there, if only one to see how it fares. */
-function isAvailable(fleet: FleetTable, slot: number, nowMs: number): boolean {
+export function isAvailable(fleet: FleetTable, slot: number, nowMs: number): boolean {
   return fleet.state(slot) === EndpointState.healthy && fleet.weight(slot) > 0 && !fleet.isEjected(slot, nowMs);
 }
 
@@ -30,6 +30,7 @@ export interface EndpointStatus extends HealthStatus {
   readonly state: EndpointStateName;
   readonly role: string;
   readonly sku: string | null;
+  readonly quantization: string | null;
   readonly weight: number;
   readonly inflight: number;
   readonly inflight_tokens: number;
@@ -60,6 +61,7 @@ export function endpointStatuses(
       state: endpointStateName(fleet, slot, nowMs),
       role: endpoint.role,
       sku: endpoint.sku,
+      quantization: endpoint.quantization,
       weight: endpoint.weight,
       inflight: fleet.inflight(slot),
       inflight_tokens: fleet.inflightTokens(slot),

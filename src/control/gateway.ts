@@ -54,7 +54,7 @@ export async function runGateway(options: GatewayOptions): Promise<void> {
 }
 
 async function runConfig(
-  { config, texts, paths, hasEndMark }: LoadResult & { readonly ok: true },
+  { config, texts, paths, hasEndMark, warnings }: LoadResult & { readonly ok: true },
   configPath: string,
   options: GatewayOptions,
 ): Promise<void> {
@@ -71,6 +71,7 @@ async function runConfig(
   keepEnvironmentOutOfReports(() =>
     log.warn('no diagnostic report: with this version of Node it holds the environment'),
   );
+  for (const warning of warnings) log.warn(formatProblem(warning));
   let control: Control;
   try {
     control = new Control({

@@ -13,6 +13,8 @@ import type { HealthMode } from './health.ts';
 import type { KvEventsStatus } from './kv-events/kv-events.ts';
 import { sharingStatus } from './sharing/sharing-status.ts';
 import type { SharingStatus } from './sharing/sharing-status.ts';
+import { constrainedTargets } from './target-status.ts';
+import type { ConstrainedTarget } from './target-status.ts';
 import { packageVersion } from './version.ts';
 
 /** The answer of `GET /ready`. `missing` says in words what it still waits for; empty when `ready`. */
@@ -109,6 +111,8 @@ export interface PoolStatus {
   readonly engine: string;
   readonly queued: number;
   readonly queued_bytes: number;
+  /** Targets of models that only some of the endpoints may serve. */
+  readonly targets: readonly ConstrainedTarget[];
   /** By hardware and model. */
   readonly skus: readonly SkuStatus[];
   readonly endpoints: readonly (EndpointStatus & {
@@ -171,6 +175,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
         engine: pool.engine,
         queued: totalOf(counters, metrics.queueDepth.id, pool.name),
         queued_bytes: queues.kib(snapshot.queueRows[poolIndex]!) * 1024,
+        targets: constrainedTargets(fleet, snapshot, poolIndex, nowMs),
         skus: skuStatuses(endpoints),
         endpoints: endpoints.map((endpoint, index) => ({
           ...endpoint,

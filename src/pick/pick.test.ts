@@ -37,7 +37,7 @@ function pool(pickerName: PickerName, slowStartMs = 10_000, inflightMax = 0) {
     pickEndpoint(
       view,
       picker,
-      { hashKey: 0, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true, ...request },
+      { hashKey: 0, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true, fits: null, ...request },
       nowMs,
     );
   /** One fault, which is enough. */
@@ -151,7 +151,7 @@ test.each(pickerNames)(
     });
     const view = new PoolView(endpoints, fleet, { inflightMax: 0, waitingMax: 0, kvUsageMax: 0, slowStartMs: 0 });
     const picker = makePicker(name, 50, { random: seeded(3), shardIndex: 0 });
-    const request = { hashKey: 1, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true };
+    const request = { hashKey: 1, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true, fits: null };
     const first = pickEndpoint(view, picker, request, 1000);
     request.tried.add(first);
     expect(pickEndpoint(view, picker, request, 1000)).toBe(first === 40 ? 45 : 40);

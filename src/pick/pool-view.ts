@@ -26,6 +26,8 @@ export interface PickRequest {
   readonly mayProbe: boolean;
   /** Bit set of `Serves`: an endpoint that serves one of these will do; absent: any. */
   readonly wants?: number;
+  /** By endpoint index: 1 where its route lets it go; null = anywhere. */
+  readonly fits: Uint8Array | null;
 }
 
 /** What a pool wants of its picks. */
@@ -74,17 +76,18 @@ export class PoolView {
     this.shares = new Float64Array(endpoints.length).fill(1);
   }
 
-  /** Screens: healthy, not out for its answers, weighted, not tried before, below its limit. */
+  /** Screens: healthy, not out for its answers, weighted, allowed by the route, not tried before, below its limit. */
   screen(request: PickRequest, nowMs: number): void {
     const { fleet } = this;
     const { inflightMax, slowStartMs } = this.#rule;
-    const { modelRow, wants = servesAll } = request;
+    const { modelRow, fits, wants = servesAll } = request;
     this.count = 0;
     this.probationCount = 0;
     this.fullCount = 0;
     for (let index = 0; index < this.endpoints.length; index++) {
       const { slot, weight, serves = servesAll } = this.endpoints[index]!;
       if ((serves & wants) === 0 || weight <= 0 || fleet.state(slot) !== EndpointState.healthy) continue;
+      if (fits !== null && fits[index] === 0) continue;
       if (fleet.health.isOut(slot, modelRow, nowMs)) continue;
       if (request.tried.has(index)) continue;
       if ((inflightMax > 0 && fleet.inflight(slot) >= inflightMax) || this.#saturation.isReached(slot, nowMs))

@@ -1,5 +1,6 @@
 import type { Config } from '../config/index.ts';
 import { type Priority, priorityFrom } from '../exchange/index.ts';
+import { Fits } from './fits.ts';
 
 /** One pool a route may use, and the name the model has there. */
 export interface Target {
@@ -7,6 +8,8 @@ export interface Target {
   /** Written into the body in place of the client's name; null = the body stays as it is. */
   readonly upstreamModel: string | null;
   readonly weight: number;
+  /** By endpoint index of the pool: 1 where the target's `skus` and `quantizations` let it go; null = anywhere. */
+  readonly fits: Uint8Array | null;
 }
 
 /** Where requests for one model go. */
@@ -37,11 +40,13 @@ export class RouteTable {
 
   constructor(config: Config) {
     const poolIndexes = new Map(config.pools.map((pool, index) => [pool.name, index]));
+    const fits = new Fits(config.pools);
     const byName = new Map<string, Route>();
     for (const model of config.models) {
       const targets = model.targets.map((target): Target => {
-        const upstreamModel = target.model;
-        return { poolIndex: poolIndexes.get(target.pool)!, upstreamModel, weight: target.weight };
+        const poolIndex = poolIndexes.get(target.pool)!;
+        const { model: upstreamModel, weight } = target;
+        return { poolIndex, upstreamModel, weight, fits: fits.of(target, poolIndex) };
       });
       const priority = model.priority === null ? null : priorityFrom(model.priority);
       const route = routeOf(model.name, targets, priority);
@@ -55,7 +60,7 @@ export class RouteTable {
     this.#defaultRoute =
       defaultIndex === undefined
         ? null
-        : routeOf(otherModel, [{ poolIndex: defaultIndex, upstreamModel: null, weight: 0 }]);
+        : routeOf(otherModel, [{ poolIndex: defaultIndex, upstreamModel: null, weight: 0, fits: null }]);
   }
 
   /** True when a request's route depends on the model in its body. */

@@ -19,10 +19,11 @@ export function isRepeatable({ facts, head }: GatewayExchange): boolean {
 }
 
 /** Whether anybody is left but endpoint `failed` and those that have failed before. */
-export function hasUntried({ tried }: GatewayExchange, { view, split }: PoolRuntime, failed: number): boolean {
+export function hasUntried({ tried, fits }: GatewayExchange, { view, split }: PoolRuntime, failed: number): boolean {
   const useful = split === null ? servesAll : standIns(split.protocol, view.endpoints[failed]!.serves!);
   return view.endpoints.some(
-    ({ serves = servesAll }, index) => index !== failed && !tried.has(index) && (serves & useful) !== 0,
+    ({ serves = servesAll }, index) =>
+      index !== failed && !tried.has(index) && (serves & useful) !== 0 && (fits === null || fits[index] === 1),
   );
 }
 

@@ -152,16 +152,22 @@ export class FlowControl {
   #offer(room: WaitingRoom): boolean {
     const { nowMs } = this.#state.parts.clock;
     const round = ++this.#round;
+    const full: Uint8Array[] = []; // Parts of the pool, as targets ask for them.
     for (let passes = 0; passes < passesMax;) {
-      const exchange = room.first(nowMs, round);
+      const exchange = room.first(nowMs, round, full);
       if (exchange === null) return true;
       const { view } = exchange.pool!;
       view.screen(exchange, nowMs);
       const hasEndpoint = view.count + view.probationCount > 0;
       const isFree = hasEndpoint && hasConnection(exchange.pool!);
       if (!isFree && (hasEndpoint || view.fullCount > 0)) {
-        this.#turns.noteFull(room);
-        return false;
+        if (exchange.fits === null) {
+          this.#turns.noteFull(room);
+          return false;
+        }
+        full.push(exchange.fits); // Those behind it may be allowed elsewhere.
+        passes++;
+        continue;
       }
       if (isFree) {
         const shard = this.#turns.beforeWaiting(room, exchange, nowMs);
@@ -171,7 +177,8 @@ export class FlowControl {
         }
         const found = this.#tryServe(exchange);
         if (found > 0) continue;
-        if (found === 0) return false;
+        if (found === 0 && exchange.fits === null) return false;
+        if (found === 0) full.push(exchange.fits!);
       }
       exchange.passedRound = round; // There is nothing for it; there may be for those behind it.
       passes++;

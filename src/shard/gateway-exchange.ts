@@ -121,6 +121,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   /** The prompt's side of the present attempt; stays with the record from the first time it is needed. */
   leg: PrefillLeg | null = null;
   prefillDeadlineMs = noDeadline;
+  /** PickRequest: of the present target. */
+  fits: Uint8Array | null = null;
 
   // The present attempt.
   /** Bit set of `Probe`: what it is the probe of. Held as a lease. */
@@ -195,6 +197,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.wants = servesAll;
     this.splitTokens = 0;
     this.prefillDeadlineMs = noDeadline;
+    this.fits = null;
     this.beginAttempt(Probe.none);
     this.retryCause = '';
     this.pendingReply = null;

@@ -192,9 +192,10 @@ export class PassiveHealth {
   secondsUntilBack(exchange: GatewayExchange): number {
     const { clock, fleet } = this.#parts;
     let least = Number.POSITIVE_INFINITY;
-    for (const { poolIndex } of exchange.route!.targets) {
+    for (const { poolIndex, fits } of exchange.route!.targets) {
       const pool = exchange.runtime!.pools[poolIndex]!;
-      for (const { slot } of pool.endpoints) {
+      for (const [index, { slot }] of pool.endpoints.entries()) {
+        if (fits !== null && fits[index] === 0) continue;
         const outMs = fleet.health.outForMs(slot, pool.rowOf(exchange.modelLabel), clock.nowMs);
         if (outMs === 0) continue;
         const seconds = Math.ceil(outMs / 1000);

@@ -9,7 +9,7 @@ export function enterPool(
   targetIndex: number,
   { hashSeed, promptSecret }: Pick<SharedParts, 'hashSeed' | 'promptSecret'>,
 ): void {
-  const { poolIndex, upstreamModel } = exchange.route!.targets[targetIndex]!;
+  const { poolIndex, upstreamModel, fits } = exchange.route!.targets[targetIndex]!;
   const pool = exchange.runtime!.pools[poolIndex]!;
   exchange.targetIndex = targetIndex;
   exchange.pool = pool;
@@ -18,6 +18,7 @@ export function enterPool(
   exchange.hasTurn = false;
   exchange.flow = flowOf(exchange, pool, hashSeed);
   exchange.tried.clear();
+  exchange.fits = fits;
   exchange.modelRow = pool.rowOf(exchange.modelLabel);
   exchange.mayProbe = isRepeatable(exchange);
   exchange.hashKey = pool.config.picker === 'consistent_hash' ? hashKeyOf(exchange, pool) : 0;

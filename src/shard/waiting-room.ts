@@ -70,13 +70,16 @@ export class WaitingRoom {
     exchange.queuedKib = kib;
   }
 
-  /** Whose turn it is in this shard, but for those passed over in this `round`; null: nobody's. */
-  first(nowMs: number, round: number): GatewayExchange | null {
+  /**
+   * Whose turn it is in this shard, but for those passed over in this `round`, and those who may only go to endpoints that are
+   * `full`; null: nobody's.
+   */
+  first(nowMs: number, round: number, full: readonly (Uint8Array | null)[]): GatewayExchange | null {
     for (let priority = priorityCount - 1; priority >= 0; priority--) {
       let best: GatewayExchange | null = null;
       let bestRank = 0;
       for (const { flow, waiting } of this.#flows[priority]!.values()) {
-        const exchange = waiting.find(({ passedRound }) => passedRound !== round);
+        const exchange = waiting.find(({ passedRound, fits }) => passedRound !== round && !full.includes(fits));
         if (exchange === undefined) continue;
         const rank = this.order.rank(flow, nowMs);
         if (best === null || rank < bestRank || (rank === bestRank && isOlder(exchange, best))) {

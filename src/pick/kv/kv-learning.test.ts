@@ -71,6 +71,7 @@ function requestOf(prompt: string): KvPickRequest & { endpointIndex: number } {
     tried: new TriedEndpoints(),
     modelRow: otherRow,
     mayProbe: true,
+    fits: null,
     prompt: keys,
     modelLabel: 'm',
     endpointIndex: 1,

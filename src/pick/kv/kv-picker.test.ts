@@ -65,6 +65,7 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     tried: new TriedEndpoints(),
     modelRow: otherRow,
     mayProbe: true,
+    fits: null,
   });
   /** Picked, placed, and still there. */
   const send = (text: string | null, nowMs = 1_000_000): Request => {

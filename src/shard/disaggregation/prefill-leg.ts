@@ -109,6 +109,10 @@ export class PrefillLeg implements UpstreamUser, KvPickRequest, JudgedAttempt {
     return this.#exchange.hashKey;
   }
 
+  get fits(): Uint8Array | null {
+    return this.#exchange.fits;
+  }
+
   get modelRow(): number {
     return this.#exchange.modelRow;
   }

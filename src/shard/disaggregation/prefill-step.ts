@@ -65,6 +65,7 @@ export class PrefillStep implements LegEvents {
     tried: new TriedEndpoints(),
     modelRow: otherRow as number,
     mayProbe: false,
+    fits: null as Uint8Array | null,
     wants: Serves.prefill,
   };
 
@@ -96,6 +97,7 @@ export class PrefillStep implements LegEvents {
     const wish = this.#wish;
     wish.tried = exchange.tried;
     wish.modelRow = exchange.modelRow;
+    wish.fits = exchange.fits;
     view.screen(wish, clock.nowMs);
     if (view.count + view.probationCount + view.fullCount === 0) exchange.wants = Serves.whole;
   }
