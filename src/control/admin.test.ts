@@ -116,6 +116,26 @@ test('admin: when status is asked for, shards, pools and endpoints are described
   });
 });
 
+test('admin: when an engine has told nothing for long, status says how long, and not what it told', async () => {
+  const { ask, control } = await serve();
+  const [slot] = control.snapshot.endpointSlots[0]!;
+  const tell = (agoMs: number): void =>
+    control.fleet.publishScrape(slot!, {
+      queueDepth: 2,
+      runningRequests: 3,
+      kvCacheUsageRatio: 0.5,
+      scrapedAtMs: control.clock.refresh() - agoMs,
+    });
+  const endpoint = async (): Promise<Record<string, unknown>> =>
+    (await ask('/status')).json['pools']![0]['endpoints'][0] as Record<string, unknown>;
+  tell(10_000);
+  expect(await endpoint()).toMatchObject({ queue: 2, running: 3, kv_usage: 0.5 });
+  tell(20_000);
+  const late = await endpoint();
+  expect(late).toMatchObject({ queue: null, running: null, kv_usage: null });
+  expect(late['scrape_age_ms']).toBeGreaterThanOrEqual(20_000);
+});
+
 test('admin: when a target asks for kinds of endpoints, status says how many there are, and how many can serve now', async () => {
   const yaml = `${rigYaml.replace('url: "http://127.0.0.1:1"', 'url: "http://127.0.0.1:1", sku: h100, quantization: fp8')}
 models: [{ name: m, targets: [{ pool: local, skus: [h100] }, { pool: local, quantizations: [int4] }, { pool: local }] }]

@@ -1,5 +1,5 @@
 import type { Config } from '../config/index.ts';
-import { EndpointState, wholeRow } from '../shm/index.ts';
+import { EndpointState, scrapeStaleMs, wholeRow } from '../shm/index.ts';
 import type { EndpointScrape, FleetTable } from '../shm/index.ts';
 import type { Snapshot } from '../shard/protocol.ts';
 import { modelHealth, wholeHealth } from './endpoint-health.ts';
@@ -35,7 +35,7 @@ export interface EndpointStatus extends HealthStatus {
   readonly inflight: number;
   readonly inflight_tokens: number;
   readonly connections: number;
-  /** Requests waiting in the engine; null when it does not say. */
+  /** Requests waiting in the engine; null when it does not say, or has not said for so long that nothing goes by it. */
   readonly queue: number | null;
   readonly running: number | null;
   /** 0..1. */
@@ -56,6 +56,7 @@ export function endpointStatuses(
   return pool.endpoints.map((endpoint, index) => {
     const slot = slots[index]!;
     const isScraped = fleet.readScrape(slot, scrape);
+    const counts = isScraped && nowMs - scrape.scrapedAtMs <= scrapeStaleMs;
     return {
       url: endpoint.url,
       state: endpointStateName(fleet, slot, nowMs),
@@ -66,9 +67,9 @@ export function endpointStatuses(
       inflight: fleet.inflight(slot),
       inflight_tokens: fleet.inflightTokens(slot),
       connections: fleet.connections(slot),
-      queue: isScraped ? scrape.queueDepth : null,
-      running: isScraped ? scrape.runningRequests : null,
-      kv_usage: isScraped ? scrape.kvCacheUsageRatio : null,
+      queue: counts ? scrape.queueDepth : null,
+      running: counts ? scrape.runningRequests : null,
+      kv_usage: counts ? scrape.kvCacheUsageRatio : null,
       scrape_age_ms: isScraped ? Math.max(0, Math.round(nowMs - scrape.scrapedAtMs)) : null,
       ...wholeHealth(fleet, pool, slot, nowMs),
       models: modelHealth(fleet, pool, slot, modelRows, nowMs),

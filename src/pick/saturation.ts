@@ -8,7 +8,7 @@ export interface SaturationRule {
   readonly kvUsageMax: number;
 }
 
-/** Older numbers say nothing: the endpoint is then judged by our own counts. Several scrapes were missed. */
+/** Older numbers say nothing: the endpoint is then judged by our own counts. Twenty scrapes were missed, where numbers decide. */
 const staleMs = 5000;
 
 /**

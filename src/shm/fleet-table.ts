@@ -62,12 +62,18 @@ const countNames = ['inflight', 'inflight_tokens', 'connections', 'pending_token
 const closed = -0x4000_0000;
 const seqlockTriesMax = 64;
 
+/**
+ * Of an older scrape nothing is believed, whatever it decides: about three of the longest intervals between two (1024 endpoints
+ * are read every 5 s). What a gateway counts itself goes on.
+ */
+export const scrapeStaleMs = 15_000;
+
 export interface EndpointScrape {
   queueDepth: number;
   runningRequests: number;
   /** 0..1. */
   kvCacheUsageRatio: number;
-  /** Clock reading. */
+  /** Clock reading; how old it may be is up to the reader, at most `scrapeStaleMs`. */
   scrapedAtMs: number;
 }
 

@@ -17,7 +17,7 @@ export { Bells } from './bells.ts';
 export { SharedBudget } from './budget.ts';
 export type { EjectionRule } from './ejection.ts';
 export { Fault, faultNames } from './fault.ts';
-export { EndpointState, FleetTable } from './fleet-table.ts';
+export { EndpointState, FleetTable, scrapeStaleMs } from './fleet-table.ts';
 export type { EndpointScrape } from './fleet-table.ts';
 export { FlowCells, flowCellCount } from './flow-cells.ts';
 export { firstModelRow, healthRowCount, otherRow, wholeRow } from './health-record.ts';

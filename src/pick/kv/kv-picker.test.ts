@@ -202,10 +202,43 @@ describe('kv picker: whatever the policy', () => {
     const { send, control, fleet, endpoints } = pool('blend');
     for (const [index, { slot }] of endpoints.entries()) {
       const queueDepth = index === 2 ? 0 : 4;
-      control.publishScrape(slot, { queueDepth, runningRequests: 9, kvCacheUsageRatio: 0.5, scrapedAtMs: 1000 });
+      control.publishScrape(slot, { queueDepth, runningRequests: 9, kvCacheUsageRatio: 0.5, scrapedAtMs: 990_000 });
     }
     for (let count = 0; count < 5; count++) expect(fleet.tryTakeInflight(endpoints[2]!.slot, 0)).toBe(true);
     expect(send(textOf(1)).endpointIndex).toBe(2);
+  });
+
+  test('kv picker: when what engines told is old, blend goes by what is in flight, as if they had told nothing', () => {
+    const { send, control, fleet, endpoints } = pool('blend');
+    for (const [index, { slot }] of endpoints.entries()) {
+      const queueDepth = index === 2 ? 0 : 4;
+      const kvCacheUsageRatio = index === 2 ? 0 : 1;
+      control.publishScrape(slot, { queueDepth, runningRequests: 9, kvCacheUsageRatio, scrapedAtMs: 1_000_000 });
+    }
+    for (const index of [0, 2]) expect(fleet.tryTakeInflight(endpoints[index]!.slot, 0)).toBe(true);
+    expect(send(textOf(1), 1_015_000).endpointIndex, 'it still counts').toBe(2);
+    expect(send(textOf(2), 1_015_001).endpointIndex).toBe(1);
+  });
+
+  test('kv picker: when a full KV cache was told of long ago, kv_aware forgets it', () => {
+    const { send, end: kvEnd, control, endpoints } = pool('kv_aware', 2);
+    const [first, second] = endpoints;
+    for (const [slot, kvCacheUsageRatio] of [
+      [first!.slot, 0.98],
+      [second!.slot, 0],
+    ] as const)
+      control.publishScrape(slot, { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio, scrapedAtMs: 1_000_000 });
+    const at = (nowMs: number): number[] => {
+      const counts = [0, 0];
+      for (let number = 0; number < 20; number++) {
+        const made = send(textOf(number + nowMs * 100), nowMs);
+        counts[made.endpointIndex]!++;
+        kvEnd(made);
+      }
+      return counts;
+    };
+    expect(at(1_015_000)).toEqual([0, 20]);
+    expect(at(1_015_001)[0], 'cold prompts have homes at both').toBeGreaterThan(3);
   });
 });
 

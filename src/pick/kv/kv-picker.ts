@@ -5,6 +5,7 @@ import {
   PrefixIndex,
   type PrefixJournalWriter,
   type PrefixMemory,
+  scrapeStaleMs,
 } from '../../shm/index.ts';
 import { Participants } from '../participants.ts';
 import type { Picker } from '../pickers.ts';
@@ -132,7 +133,7 @@ export class KvPicker implements Picker {
       return index;
     }
     const policy = this.#policy;
-    this.#readLoads(view);
+    this.#readLoads(view, nowMs);
     policy.scores.fill(Number.NaN);
     this.comparison = policy;
     let { candidates: list, count } = view;
@@ -150,7 +151,7 @@ export class KvPicker implements Picker {
     return this.#request.matchedTokens[index]!;
   }
 
-  #readLoads(view: PoolView): void {
+  #readLoads(view: PoolView, nowMs: number): void {
     const { fleet, endpoints, candidates, count, shares } = view;
     const { rate } = this.#pool.learned;
     const loads = this.#loads;
@@ -159,7 +160,7 @@ export class KvPicker implements Picker {
       const index = candidates[turn]!;
       const { slot, url, weight } = endpoints[index]!;
       const inflight = view.inflight(slot);
-      const isScraped = fleet.readScrape(slot, scrape);
+      const isScraped = fleet.readScrape(slot, scrape) && nowMs - scrape.scrapedAtMs <= scrapeStaleMs;
       loads.pendingTokens[index] = view.pendingTokens(slot);
       loads.inflight[index] = inflight;
       loads.queueDepth[index] = isScraped ? scrape.queueDepth : inflight;

@@ -8,9 +8,9 @@ export interface KvLoads {
   /** Uncached prompt tokens of requests that have not got a byte of their answer yet. */
   readonly pendingTokens: Float64Array;
   readonly inflight: Float64Array;
-  /** Requests that wait in the engine, as it said last; where it says nothing, those in flight. */
+  /** Requests that wait in the engine, as it said last; where it says nothing, or nothing of late, those in flight. */
   readonly queueDepth: Float64Array;
-  /** 0..1; 0 where the engine says nothing. */
+  /** 0..1; 0 where the engine says nothing, or nothing of late. */
   readonly kvUsageRatio: Float64Array;
   /** Prompt tokens a second, less while the endpoint warms up or if it has less weight; above 0. */
   readonly prefillRate: Float64Array;
