@@ -107,6 +107,7 @@ test('config: when only listeners and pools are given, every other setting has t
       health: null,
       connectionsMax: 0,
       inflightMax: 0,
+      pendingTokensMax: 0,
       queue: {
         requestsMax: 1024,
         bytesMax: 268_435_456,

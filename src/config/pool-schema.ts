@@ -213,6 +213,12 @@ export const pool = section(
       max: 1_000_000,
       doc: 'Exchanges at one endpoint; 0 is unlimited. Beyond it requests queue, then spill or get 503.',
     }),
+    pending_tokens_max: integer({
+      default: 0,
+      min: 0,
+      max: 100_000_000,
+      doc: 'Prompt tokens, as estimated and without those in its KV cache, that were sent to one endpoint and wait for their first token there; 0 is unlimited. An endpoint that has as many counts as full: requests queue, then spill or get 503. One that has fewer may be sent a prompt of any size.',
+    }),
     queue,
     keepalive_idle_ms: durationMs({
       default: '4s',

@@ -127,7 +127,7 @@ test('admin: when an engine has told nothing for long, status says how long, and
       scrapedAtMs: control.clock.refresh() - agoMs,
     });
   const endpoint = async (): Promise<Record<string, unknown>> =>
-    (await ask('/status')).json['pools']![0]['endpoints'][0] as Record<string, unknown>;
+    (await ask('/status')).json['pools']![0]['endpoints'][0];
   tell(10_000);
   expect(await endpoint()).toMatchObject({ queue: 2, running: 3, kv_usage: 0.5 });
   tell(20_000);

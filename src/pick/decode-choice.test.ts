@@ -19,12 +19,18 @@ function pool(protocol: 'vllm' | 'sglang', roles: readonly Role[], matched: read
     control.setState(slot, EndpointState.healthy);
     return { url: `http://10.0.0.${index}:8000`, slot, weight: 1, serves: servedBy(protocol, role) };
   });
-  const view = new PoolView(endpoints, fleet, { inflightMax: 0, waitingMax: 0, kvUsageMax: 0, slowStartMs: 0 });
+  const view = new PoolView(endpoints, fleet, {
+    inflightMax: 0,
+    pendingTokensMax: 0,
+    waitingMax: 0,
+    kvUsageMax: 0,
+    slowStartMs: 0,
+  });
   const kv = { matchedTokens: (index: number) => matched[index] ?? 0 } as KvPicker;
   const choice = new DecodeChoice(roles.length, 256, kv);
   const prompt = new PromptKeys();
   const request = (splitTokens: number, wants: number = Serves.whole | Serves.decode) => ({
-    ...{ hashKey: 0, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true },
+    ...{ hashKey: 0, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true, fits: null },
     ...{ splitTokens, prompt, wants },
   });
   const pick = (splitTokens: number, wants?: number): [index: number, isAlone: boolean] => {

@@ -2,7 +2,7 @@
  * pick: from a pool to one endpoint. Screens remove, the picker chooses, and the place is taken in the fleet table, so
  * that all shards count it. Owns nothing but its pickers' turn counters; the place is given back by account.
  *
- * Read in this order: pick, pool-view (the screens), saturation, participants (slow start), pickers, hash. kv/ picks by what the KV caches
+ * Read in this order: pick, pool-view (the screens), saturation, pending-prompts (what waits at an endpoint), participants (slow start), pickers, hash. kv/ picks by what the KV caches
  * hold: kv-picker (the steps of an attempt), prompt-keys, kv-policy (what a policy is told), kv-score (kv_aware) with
  * ../rendezvous (homes of cold prompts) and replica-limiter (how fast a hot one spreads), token-ratio and prefill-rate (what is
  * learned). baselines/ are the rules of other routers, for those who want them and to be compared with. endpoint-role
@@ -32,6 +32,8 @@ export { makePicker } from './pickers.ts';
 export type { Picker, PickerContext } from './pickers.ts';
 export { PoolView } from './pool-view.ts';
 export type { PickEndpoint, PickRequest, PickRule } from './pool-view.ts';
+export { addPending, givePending } from './pending-prompts.ts';
+export type { PendingPrompt } from './pending-prompts.ts';
 export { Rendezvous } from './rendezvous.ts';
 export { ReplicaLimiter } from './kv/replica-limiter.ts';
 export { TriedEndpoints } from './tried-endpoints.ts';

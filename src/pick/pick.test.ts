@@ -31,7 +31,13 @@ function pool(pickerName: PickerName, slowStartMs = 10_000, inflightMax = 0) {
     control.setState(slot, EndpointState.healthy);
     return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
   });
-  const view = new PoolView(endpoints, fleet, { inflightMax, waitingMax: 0, kvUsageMax: 0, slowStartMs });
+  const view = new PoolView(endpoints, fleet, {
+    inflightMax,
+    pendingTokensMax: 0,
+    waitingMax: 0,
+    kvUsageMax: 0,
+    slowStartMs,
+  });
   const picker = makePicker(pickerName, endpointCount, { random: seeded(7), shardIndex: 0 });
   const pick = (nowMs: number, request: Partial<PickRequest> = {}): number =>
     pickEndpoint(
@@ -149,7 +155,13 @@ test.each(pickerNames)(
       control.setState(slot, index === 40 || index === 45 ? EndpointState.healthy : EndpointState.unhealthy);
       return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
     });
-    const view = new PoolView(endpoints, fleet, { inflightMax: 0, waitingMax: 0, kvUsageMax: 0, slowStartMs: 0 });
+    const view = new PoolView(endpoints, fleet, {
+      inflightMax: 0,
+      pendingTokensMax: 0,
+      waitingMax: 0,
+      kvUsageMax: 0,
+      slowStartMs: 0,
+    });
     const picker = makePicker(name, 50, { random: seeded(3), shardIndex: 0 });
     const request = { hashKey: 1, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true, fits: null };
     const first = pickEndpoint(view, picker, request, 1000);

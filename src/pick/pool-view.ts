@@ -34,6 +34,8 @@ export interface PickRequest {
 export interface PickRule {
   /** Most exchanges in flight per endpoint over all shards; 0 = unlimited. */
   readonly inflightMax: number;
+  /** From how many prompt tokens on, sent there and without a byte of their answers, an endpoint counts as full; 0 = however many. */
+  readonly pendingTokensMax: number;
   /** From how many requests waiting in its engine on an endpoint counts as full; 0 = however many. */
   readonly waitingMax: number;
   /** From which share of its KV cache in use; 0 = whatever it is. */
@@ -79,7 +81,7 @@ export class PoolView {
   /** Screens: healthy, not out for its answers, weighted, allowed by the route, not tried before, below its limit. */
   screen(request: PickRequest, nowMs: number): void {
     const { fleet } = this;
-    const { inflightMax, slowStartMs } = this.#rule;
+    const { slowStartMs } = this.#rule;
     const { modelRow, fits, wants = servesAll } = request;
     this.count = 0;
     this.probationCount = 0;
@@ -90,8 +92,7 @@ export class PoolView {
       if (fits !== null && fits[index] === 0) continue;
       if (fleet.health.isOut(slot, modelRow, nowMs)) continue;
       if (request.tried.has(index)) continue;
-      if ((inflightMax > 0 && fleet.inflight(slot) >= inflightMax) || this.#saturation.isReached(slot, nowMs))
-        this.fullCount++;
+      if (this.#isFull(slot, nowMs)) this.fullCount++;
       else if (!fleet.health.isDistrusted(slot, modelRow)) {
         this.shares[index] = fleet.health.share(slot, modelRow, nowMs, slowStartMs);
         this.candidates[this.count++] = index;
@@ -113,6 +114,21 @@ export class PoolView {
   /** As `inflight`: prompt tokens that wait there to be computed. */
   pendingTokens(slot: number): number {
     return this.fleet.pendingTokens(slot) + this.fleet.peers.pendingTokens(slot);
+  }
+
+  /**
+   * Tokens are looked at here and added when the attempt begins, in the same turn: as many shards as look at the same instant may
+   * each send one prompt more. Whoever finds less than the maximum may go, however large: nobody waits behind more than that,
+   * a prompt that is larger than the maximum is served too, and what is free is free for all who wait.
+   */
+  #isFull(slot: number, nowMs: number): boolean {
+    const { fleet } = this;
+    const { inflightMax, pendingTokensMax } = this.#rule;
+    return (
+      (inflightMax > 0 && fleet.inflight(slot) >= inflightMax) ||
+      (pendingTokensMax > 0 && fleet.pendingTokens(slot) >= pendingTokensMax) ||
+      this.#saturation.isReached(slot, nowMs)
+    );
   }
 
   /** Endpoints on probation are candidates like any other. */

@@ -1,4 +1,5 @@
 import { estimatePromptTokens } from '../account/index.ts';
+import { Api } from '../exchange/index.ts';
 import { hashText, Serves, servesAll } from '../pick/index.ts';
 import { flowBits } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
@@ -38,6 +39,26 @@ export function tokensToReserve(exchange: GatewayExchange): number {
   const promptTokens = estimatePromptTokens(Math.max(head.contentLength, body.receivedBytes));
   const asked = facts.completionTokensMax;
   return promptTokens + (asked < 0 ? completionTokensAssumed : Math.min(asked, completionTokensReservedMax));
+}
+
+/** What comes in is text that is computed before anything of the answer is. */
+const prompted: ReadonlySet<Api> = new Set([
+  Api.chatCompletions,
+  Api.completions,
+  Api.responses,
+  Api.messages,
+  Api.embeddings,
+  Api.rerank,
+  Api.score,
+]);
+
+/**
+ * Prompt tokens of a request whose prompt nobody has looked at, by what a byte of body was worth of late; 0 where it has none.
+ * Of a body without a length only what has come is known.
+ */
+export function promptTokensOf({ facts, head, body, modelLabel }: GatewayExchange, { learned }: PoolRuntime): number {
+  if (!prompted.has(facts.api)) return 0;
+  return Math.ceil(Math.max(head.contentLength, body.receivedBytes) * learned.ratio.of(modelLabel));
 }
 
 /** What the engine has done for it: prompt tokens it had not cached, and those of the answer. */

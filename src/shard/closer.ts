@@ -1,6 +1,7 @@
 import { bug, InvariantError } from '../core/index.ts';
 import { type CloseCode, closeReasons, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { Answer, FilterChain } from '../filters/index.ts';
+import { givePending } from '../pick/index.ts';
 import { errorReply, type Reply, writeReply } from '../relay/index.ts';
 import { Probe } from '../shm/index.ts';
 import { servedTokens } from './attempt-facts.ts';
@@ -112,7 +113,7 @@ export class Closer {
     if (!leases.holds(exchange, Lease.endpoint)) return;
     this.giveProbe(exchange);
     const { slot } = exchange.pool!.endpoints[exchange.endpointIndex]!;
-    exchange.pool!.kv?.giveUp(exchange);
+    givePending(exchange.pool!.view, exchange);
     if (leases.holds(exchange, Lease.tokens)) {
       fleet.addTokens(slot, -exchange.reservedTokens);
       leases.give(exchange, Lease.tokens);

@@ -1,12 +1,12 @@
 import { counterCell, metrics } from '../account/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { ResponseParser } from '../http/index.ts';
-import { allFull, explainPick, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
+import { addPending, allFull, explainPick, givePending, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
 import { editedBytes, isStreamWhole, type JoinBuffer } from '../relay/index.ts';
 import { firstTarget, type Route } from '../route/index.ts';
 import { Fault, Probe, type SeriesWriter } from '../shm/index.ts';
 import { type UpstreamFailure, writeRequestHead } from '../upstream/index.ts';
-import { hasUntried, isRepeatable, tokensToReserve } from './attempt-facts.ts';
+import { hasUntried, isRepeatable, promptTokensOf, tokensToReserve } from './attempt-facts.ts';
 import type { Closer } from './closer.ts';
 import { type AttemptControl, PrefillStep, Split } from './disaggregation/prefill-step.ts';
 import { splitTokensOf } from './disaggregation/split-facts.ts';
@@ -99,7 +99,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
       exchange.response.become(Half.body);
       accountant.noteFirstByte(exchange, nowMs);
       this.#health.noteFirstPiece(exchange, bytes, start, end);
-      exchange.pool!.kv?.answerBegan(exchange, exchange.isEventStream ? nowMs - exchange.dispatchedMs : 0);
+      this.#notePromptDone(exchange, nowMs);
       this.#endReplay(exchange);
     } else if (exchange.isEventStream && relay.tap.eventCount !== eventsBefore) {
       accountant.noteEvents(exchange, nowMs);
@@ -201,10 +201,25 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     enterPool(exchange, targetIndex, this.#state.parts);
   }
 
-  #notePlaced(isHit: boolean, exchange: GatewayExchange): void {
+  /** What the endpoint has to compute before it answers counts as waiting there from now on; where it is `paired`, that is nothing. */
+  #place(exchange: GatewayExchange, pool: PoolRuntime, index: number, isPaired: boolean): void {
+    if (pool.kv === null || exchange.prompt === null) {
+      const tokens = isPaired ? 0 : promptTokensOf(exchange, pool);
+      if (tokens > 0) addPending(pool.view, exchange, index, tokens);
+      return;
+    }
+    const isHit = isPaired ? exchange.leg!.isKnown : pool.kv.place(exchange, index);
     const labels = [exchange.poolName] as const;
     this.#series.add(counterCell(this.#series, metrics.prefixLookups, labels), 1);
     if (isHit) this.#series.add(counterCell(this.#series, metrics.prefixHits, labels), 1);
+  }
+
+  /** The prompt has been computed. */
+  #notePromptDone(exchange: GatewayExchange, nowMs: number): void {
+    const pool = exchange.pool!;
+    pool.kv?.answerBegan(exchange, exchange.isEventStream ? nowMs - exchange.dispatchedMs : 0);
+    givePending(pool.view, exchange);
+    if (pool.config.pendingTokensMax > 0) this.#closer.onPlaceFree(pool);
   }
 
   /** Tries the present target, then the others in order; queues where it was only a matter of room; fails when nothing is left. */
@@ -273,11 +288,8 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     exchange.reservedTokens = tokensToReserve(exchange);
     fleet.addTokens(endpoint.slot, exchange.reservedTokens);
     this.flow.noteAttempt(exchange);
-    if (pool.kv !== null && exchange.prompt !== null) {
-      const isHit = split === Split.paired ? exchange.leg!.isKnown : pool.kv.place(exchange, index);
-      this.#notePlaced(isHit, exchange);
-    }
     exchange.endpointIndex = index;
+    this.#place(exchange, pool, index, split === Split.paired);
     exchange.endpointUrl = endpoint.address.url;
     exchange.attempts++;
     exchange.poolAttempts++;

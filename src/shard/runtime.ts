@@ -3,6 +3,7 @@ import { type Priority, priorityFrom } from '../exchange/index.ts';
 import { compileChain, type FilterChain, type FilterContext } from '../filters/index.ts';
 import {
   DecodeChoice,
+  type KvLearned,
   KvPicker,
   makePicker,
   makePolicy,
@@ -46,6 +47,8 @@ export interface PoolRuntime {
   readonly kv: KvPicker | null;
   /** How requests are split over two endpoints; null: they are not. */
   readonly split: PoolSplit | null;
+  /** Of its models and endpoints, by this shard. */
+  readonly learned: KvLearned;
   /** True when picking, or the queue, needs a field of the body. */
   readonly readsBody: boolean;
 }
@@ -123,12 +126,13 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
     }));
     const view = new PoolView(pickable, context.registry.fleet, {
       inflightMax: pool.inflightMax,
+      pendingTokensMax: pool.pendingTokensMax,
       waitingMax: pool.queue.saturatedAt.waiting,
       kvUsageMax: pool.queue.saturatedAt.kvUsage,
       slowStartMs: pool.slowStartMs,
     });
     const fallback = makePicker(pool.picker, pool.endpoints.length, context.picker);
-    const urls = new Set(pool.endpoints.map(({ url }) => url));
+    const learned = context.lasting.kvLearned(pool.name, new Set(pool.endpoints.map(({ url }) => url)));
     const prefixes = snapshot.prefixes[poolIndex] ?? null;
     const { random } = context.picker;
     const kv =
@@ -138,7 +142,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
             view,
             ...prefixes,
             journal: context.journal,
-            learned: context.lasting.kvLearned(pool.name, urls),
+            learned,
             policy: makePolicy(pool.picker, view.hashes, random),
             fallback,
             random,
@@ -148,6 +152,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       view,
       picker: kv ?? fallback,
       kv,
+      learned,
       endpoints,
       split: splitOf(pool, kv),
       retryCauses: new Set(pool.retries.on),

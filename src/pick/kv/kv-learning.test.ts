@@ -28,6 +28,7 @@ function fleet() {
   });
   const view = new PoolView(endpoints, new FleetTable(memory, 0), {
     inflightMax: 0,
+    pendingTokensMax: 0,
     waitingMax: 0,
     kvUsageMax: 0,
     slowStartMs: 0,

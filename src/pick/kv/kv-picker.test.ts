@@ -38,7 +38,13 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     control.setState(slot, EndpointState.healthy);
     return { url: `http://10.0.0.${index}:8000`, slot, weight: weights[index] ?? 1 };
   });
-  const view = new PoolView(endpoints, fleet, { inflightMax: 0, waitingMax: 0, kvUsageMax: 0, slowStartMs: 10_000 });
+  const view = new PoolView(endpoints, fleet, {
+    inflightMax: 0,
+    pendingTokensMax: 0,
+    waitingMax: 0,
+    kvUsageMax: 0,
+    slowStartMs: 10_000,
+  });
   const generator = new Random(7);
   const random = (): number => generator.ratio();
   const kv = new KvPicker({

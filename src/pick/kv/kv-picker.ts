@@ -8,6 +8,7 @@ import {
   scrapeStaleMs,
 } from '../../shm/index.ts';
 import { Participants } from '../participants.ts';
+import { addPending, givePending, type PendingPrompt } from '../pending-prompts.ts';
 import type { Picker } from '../pickers.ts';
 import type { PickRequest, PoolView } from '../pool-view.ts';
 import { type Comparison, emptyLoads, type KvLoads, type KvPolicy, type KvRequest } from './kv-policy.ts';
@@ -22,19 +23,14 @@ export class KvLearned {
 }
 
 /** What of an exchange this picker reads, and what it keeps there between its steps. */
-export interface KvPickRequest extends PickRequest {
+export interface KvPickRequest extends PickRequest, PendingPrompt {
   /** Sealed for this pool; null: no prompt that could be cached. */
   readonly prompt: PromptKeys | null;
   readonly modelLabel: string;
-  readonly endpointIndex: number;
   /** Prompt tokens, as far as they can be told from its bytes. */
   estimatedTokens: number;
   /** Of those, what the endpoint was believed to hold. */
   matchedTokens: number;
-  /** Of the rest, what still counts as waiting there. Counted in the fleet table. */
-  pendingTokens: number;
-  /** Tokens that waited there before it. */
-  aheadTokens: number;
   /** What the policy compared it by, in the policy's unit; NaN when it had no say. */
   score: number;
 }
@@ -175,20 +171,16 @@ export class KvPicker implements Picker {
   place(request: KvPickRequest, index: number): boolean {
     const { prompt } = request;
     if (prompt === null) return false;
-    const { view } = this.#pool;
-    const { slot } = view.endpoints[index]!;
     const { matchedTokens } = this.#request;
     request.matchedTokens = Math.min(matchedTokens[index]!, request.estimatedTokens);
-    request.aheadTokens = view.pendingTokens(slot);
-    request.pendingTokens = Math.max(1, request.estimatedTokens - request.matchedTokens);
-    view.fleet.addPending(slot, request.pendingTokens);
+    addPending(this.#pool.view, request, index, Math.max(1, request.estimatedTokens - request.matchedTokens));
     this.#insert(prompt, this.#pool.ordinals[index]!);
     return this.#isKnown;
   }
 
   /** The first byte of the answer is here: the prompt has been computed. `waitedMs`: since the request was sent. */
   answerBegan(request: KvPickRequest, waitedMs: number): void {
-    if (request.pendingTokens === 0) return;
+    if (request.prompt === null || request.pendingTokens === 0) return;
     const { url } = this.#pool.view.endpoints[request.endpointIndex]!;
     // Of what was ahead nobody knows how much had been computed by then: counted whole it makes engines look up to seven
     // times as fast as they are.
@@ -199,9 +191,7 @@ export class KvPicker implements Picker {
 
   /** Nothing of it waits at the endpoint any more, however that came. */
   giveUp(request: KvPickRequest): void {
-    if (request.pendingTokens === 0) return;
-    this.#pool.view.fleet.addPending(this.#pool.view.endpoints[request.endpointIndex]!.slot, -request.pendingTokens);
-    request.pendingTokens = 0;
+    givePending(this.#pool.view, request);
   }
 
   /**

@@ -1,10 +1,11 @@
 import { counterCell, metrics } from '../../account/index.ts';
 import { Lease, Phase } from '../../exchange/index.ts';
 import type { ResponseParser } from '../../http/index.ts';
-import { allFull, explainPick, pickEndpoint, Serves, TriedEndpoints } from '../../pick/index.ts';
+import { addPending, allFull, explainPick, pickEndpoint, Serves, TriedEndpoints } from '../../pick/index.ts';
 import { editedBytes, type JoinBuffer, RequestRelay } from '../../relay/index.ts';
 import { Fault, otherRow, Probe, type SeriesWriter } from '../../shm/index.ts';
 import { type UpstreamFailure, writeRequestHead } from '../../upstream/index.ts';
+import { promptTokensOf } from '../attempt-facts.ts';
 import type { Closer } from '../closer.ts';
 import type { GatewayExchange, OnThrow } from '../gateway-exchange.ts';
 import type { PassiveHealth } from '../passive-health.ts';
@@ -137,6 +138,7 @@ export class PrefillStep implements LegEvents {
     leg.endpointIndex = index;
     leg.endpointUrl = endpoint.address.url;
     if (pool.kv !== null && exchange.prompt !== null) leg.isKnown = pool.kv.place(leg, index);
+    else addPending(view, leg, index, Math.max(1, promptTokensOf(exchange, pool)));
     exchange.matchedTokens = leg.matchedTokens;
     exchange.score = leg.score;
     leg.connection = connection;

@@ -1,4 +1,5 @@
 import { Lease, noDeadline } from '../../exchange/index.ts';
+import { givePending } from '../../pick/index.ts';
 import { Probe } from '../../shm/index.ts';
 import type { GatewayExchange } from '../gateway-exchange.ts';
 import type { ShardParts } from '../shard-state.ts';
@@ -28,7 +29,7 @@ export function releaseLeg(parts: ShardParts, exchange: GatewayExchange, next: L
       leg.probes = Probe.none;
       leases.give(exchange, Lease.prefillProbe);
     }
-    exchange.pool!.kv?.giveUp(leg);
+    givePending(exchange.pool!.view, leg);
     fleet.addTokens(slot, -leg.reservedTokens);
     leases.give(exchange, Lease.prefillTokens);
     fleet.giveInflight(slot);
