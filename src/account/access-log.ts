@@ -37,6 +37,7 @@ export class AccessLines {
     if (exchange.promptTokens >= 0) text += `,"prompt_tokens":${exchange.promptTokens}`;
     if (exchange.completionTokens >= 0) text += `,"completion_tokens":${exchange.completionTokens}`;
     if (exchange.cachedTokens > 0) text += `,"cached_tokens":${exchange.cachedTokens}`;
+    if (exchange.gpuSeconds > 0) text += `,"gpu_seconds":${Math.round(exchange.gpuSeconds * 1e6) / 1e6}`;
     if (exchange.firstByteMs > 0) text += `,"ttft_ms":${rounded(exchange.firstByteMs - exchange.startedMs)}`;
     text += `,"total_ms":${rounded(nowMs - exchange.startedMs)},"retries":${Math.max(0, exchange.attempts - 1)}`;
     if (exchange.matchedTokens >= 0) text += `,"matched_tokens":${exchange.matchedTokens}`;

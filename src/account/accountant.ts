@@ -22,6 +22,8 @@ interface ServedCells {
   readonly itl: number;
   readonly tokens: Readonly<Record<'prompt' | 'completion' | 'cached', number>>;
   readonly estimatedTokens: Readonly<Record<'prompt' | 'completion', number>>;
+  /** By the endpoint's sku, '' where it has none. */
+  readonly gpuTime: Map<string, number>;
 }
 
 /** What `penstock_upstream_oddities_total` counts. */
@@ -102,6 +104,18 @@ export class Accountant {
     if (exchange.isEventStream) exchange.completionTokens = eventCount;
     this.#series.add(flow.estimatedTokens.prompt, exchange.promptTokens);
     if (exchange.completionTokens > 0) this.#series.add(flow.estimatedTokens.completion, exchange.completionTokens);
+  }
+
+  /** An attempt is over: so long an endpoint of that kind worked for it. */
+  noteGpuTime(exchange: Exchange, sku: string, ms: number): void {
+    const { gpuTime } = this.#served(exchange);
+    let cell = gpuTime.get(sku);
+    if (cell === undefined) {
+      cell = counterCell(this.#series, metrics.gpuSeconds, [exchange.poolName, exchange.modelLabel, sku]);
+      gpuTime.set(sku, cell);
+    }
+    exchange.gpuSeconds += ms / 1000;
+    this.#series.add(cell, micros(ms));
   }
 
   /** The endpoint's event stream is over, in order or not. `tap` has finished. */
@@ -196,6 +210,7 @@ export class Accountant {
         cached: tokens('cached', 'reported'),
       },
       estimatedTokens: { prompt: tokens('prompt', 'estimated'), completion: tokens('completion', 'estimated') },
+      gpuTime: new Map(),
     };
   }
 }

@@ -43,10 +43,11 @@ const outro = [
   '| `model` | a configured model, or `other`; empty where an exchange ended before it was routed |',
   '| `status` | the status the client got; `0` = none |',
   '| `reason` | of `penstock_requests_total`: see [errors.md](errors.md); of retries: `connect`, `reset` or the status that was retried; of skipped replays also `memory` |',
-  '| `kind` | of tokens: `prompt`, `completion`, `cached`; of leases: ' +
+  '| `kind` | of tokens: `prompt`, `completion`, `cached`; of throughput and headroom: `prompt`, `completion`; of leases: ' +
     leaseNames.map((name) => `\`${name}\``).join(', ') +
     '; of oddities: `half_event` and `half_character` at the end of a stream, `after_done` for events behind `[DONE]`, `after_response` for bytes behind a response or on an idle connection, which is then closed |',
   '| `source` | `reported`: the endpoint said so; `estimated`: it did not, and the gateway counted bytes or events |',
+  '| `sku` | of an endpoint, from the configuration; empty where it has none |',
   '| `state` | `healthy`, `ejected`, `unhealthy`, `draining`; of publishers of KV events: `connected`, `lost` |',
   '| `shard` | number of the accept thread, from 0 |',
   '',

@@ -1,6 +1,7 @@
 import { fail } from '../core/assert.ts';
 import { disaggregationRows } from './disaggregation-metrics.ts';
 import { kvEventRows } from './kv-event-rows.ts';
+import { economyRows } from './economy-rows.ts';
 import type { MetricRow } from './metric-row.ts';
 import { sharingRows } from './sharing-metrics.ts';
 
@@ -144,6 +145,7 @@ const rows = {
     labels: ['pool', 'endpoint', 'model'],
     help: 'Of one stream, smoothed; where there are none, of answers that came whole.',
   },
+  ...economyRows,
   queueDepth: {
     name: 'penstock_queue_depth',
     type: 'gauge',

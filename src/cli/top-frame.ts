@@ -43,7 +43,21 @@ export function renderFrame(frame: Frame, last: Frame | null): string {
     ),
     '',
     ...table(
-      ['pool', 'endpoint', 'state', 'inflight', 'tokens', 'queue', 'running', 'kv', 'ttft ms'],
+      [
+        'pool',
+        'endpoint',
+        'state',
+        'inflight',
+        'tokens',
+        'queue',
+        'running',
+        'kv',
+        'ttft ms',
+        'in/s',
+        'out/s',
+        'room in',
+        'room out',
+      ],
       status.pools.flatMap((pool) =>
         pool.endpoints.map((endpoint) => [
           pool.name,
@@ -55,6 +69,10 @@ export function renderFrame(frame: Frame, last: Frame | null): string {
           optional(endpoint.running, count),
           optional(endpoint.kv_usage, (ratio) => `${Math.round(ratio * 100)}%`),
           optional(endpoint.ttft_ewma_ms, milliseconds),
+          count(endpoint.prompt_tokens_per_second),
+          count(endpoint.completion_tokens_per_second),
+          optional(endpoint.prompt_headroom, count),
+          optional(endpoint.completion_headroom, count),
         ]),
       ),
     ),

@@ -4,7 +4,7 @@ import { request } from 'undici';
 import { afterEach, expect, test } from 'vitest';
 import { counterCell, histogramCell } from '../account/metric-cells.ts';
 import { metrics } from '../account/metrics.ts';
-import { EndpointState, SeriesWriter } from '../shm/index.ts';
+import { EndpointState, Fault, otherRow, Probe, SeriesWriter, WorkTable } from '../shm/index.ts';
 import { adminRoutes } from './admin-routes.ts';
 import { AdminServer } from './admin-server.ts';
 import { rig, rigYaml } from './fixtures/rig.ts';
@@ -134,6 +134,40 @@ test('admin: when an engine has told nothing for long, status says how long, and
   const late = await endpoint();
   expect(late).toMatchObject({ queue: null, running: null, kv_usage: null });
   expect(late['scrape_age_ms']).toBeGreaterThanOrEqual(20_000);
+});
+
+test('admin: when endpoints have worked, status and metrics say for how long, and what they do and could do', async () => {
+  const yaml = `${rigYaml.replace('url: "http://127.0.0.1:1"', 'url: "http://127.0.0.1:1", sku: h100')}
+models: [{ name: m, targets: [{ pool: local }] }]
+`;
+  const { ask, control } = await serve(null, yaml);
+  const [slot] = control.snapshot.endpointSlots[0]!;
+  const writer = new SeriesWriter(control.memory, 0);
+  writer.add(counterCell(writer, metrics.gpuSeconds, ['local', 'm', 'h100']), 2_500_000);
+  writer.add(counterCell(writer, metrics.gpuSeconds, ['local', 'm', '']), 9_000_000);
+  writer.add(counterCell(writer, metrics.gpuSeconds, ['local', 'other', 'h100']), 1_000_000);
+  const attempt = { slot: slot!, probes: Probe.none, nowMs: control.clock.refresh() };
+  const row = control.snapshot.modelRows[0]!.indexOf('m');
+  for (const each of [row, otherRow]) control.fleet.health.noteAnswer({ ...attempt, row: each }, Fault.none);
+  control.throughput.sample();
+  new WorkTable(control.memory, 1).addCompletion(slot!, 1_000_000);
+  const sampledMs = control.clock.nowMs;
+  await until('time goes by', () => control.clock.refresh() > sampledMs);
+  control.throughput.sample();
+  const { json } = await ask('/status');
+  const pool = json['pools']![0] as { skus: unknown; endpoints: Record<string, number | null>[] };
+  expect(pool.skus).toMatchObject([
+    { sku: 'h100', model: 'other', gpu_seconds: 1 },
+    { sku: 'h100', model: 'm', gpu_seconds: 2.5 },
+  ]);
+  expect(pool.endpoints[0]).toMatchObject({ prompt_tokens_per_second: 0, completion_headroom: null });
+  expect(pool.endpoints[0]!['completion_tokens_per_second']).toBeGreaterThan(1000);
+  expect(pool.endpoints[1]).toMatchObject({ completion_tokens_per_second: 0 });
+  const lines = (await ask('/metrics')).text.split('\n');
+  expect(lines).toContain('penstock_gpu_seconds_total{pool="local",model="m",sku="h100"} 2.5');
+  expect(
+    lines.some((line) => /^penstock_endpoint_throughput_tokens_per_second\{.*kind="completion"\} \d{4,}/.test(line)),
+  ).toBe(true);
 });
 
 test('admin: when a target asks for kinds of endpoints, status says how many there are, and how many can serve now', async () => {

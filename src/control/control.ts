@@ -9,7 +9,7 @@ import type { SharedMemory } from '../shm/index.ts';
 import type { BackoffRule } from './backoff.ts';
 import { ConfigWatch } from './config-watch.ts';
 import { deferred } from './deferred.ts';
-import { EndpointSlots } from './endpoint-slots.ts';
+import { EndpointSlots, probeTargetsOf } from './endpoint-slots.ts';
 import type { DrainingEndpoint, SlotPlan } from './endpoint-slots.ts';
 import { warnOfExpiry } from './expiry.ts';
 import { connectionsMaxOf } from './file-limit.ts';
@@ -23,7 +23,6 @@ import { PrefixMemories } from './prefix-memories.ts';
 import { bodyBudgetBytes, MemoryWatch } from './memory-watch.ts';
 import { clearReusedRows, modelRowsOf } from './model-rows.ts';
 import { ProbeClient } from './probe-client.ts';
-import type { ProbeTarget } from './probe-client.ts';
 import { Recall } from './recall.ts';
 import { Scraper } from './scrape.ts';
 import { Sharing } from './sharing/sharing.ts';
@@ -32,6 +31,7 @@ import { patienceDefault, ShardSet } from './shard-set.ts';
 import type { Patience } from './shard-set.ts';
 import { ShardError } from './shard-thread.ts';
 import { StallWatch } from './stall-watch.ts';
+import { Throughput } from './throughput.ts';
 import { ExitCode, hashSecretVariable, hashSeedOf, StartError } from './supervision.ts';
 
 /**
@@ -94,6 +94,7 @@ export class Control {
   readonly scraper: Scraper;
   readonly kvEvents: KvEvents;
   readonly stalls: StallWatch;
+  readonly throughput: Throughput;
   readonly lostReleases: LostReleases;
   /** Of this thread. */
   readonly series: SeriesWriter;
@@ -179,6 +180,7 @@ export class Control {
       onLoad: ({ pool, endpoint }, load) => this.#prefixes.note(pool.name, endpoint.url, load),
     });
     this.kvEvents = new KvEvents({ log, prefixes: this.#prefixes, fleet });
+    this.throughput = new Throughput(this.memory, this.fleet, this.clock, () => this.#snapshot);
     this.#recall = new Recall({
       fleet: this.fleet,
       clock: this.clock,
@@ -249,9 +251,9 @@ export class Control {
   async start(): Promise<void> {
     const { config } = this.#snapshot;
     // First verdicts come in while the threads load.
-    void this.health.watch(this.#targets(this.#snapshot));
-    this.scraper.watch(this.#targets(this.#snapshot));
-    this.kvEvents.watch(this.#targets(this.#snapshot));
+    void this.health.watch(probeTargetsOf(this.#snapshot));
+    this.scraper.watch(probeTargetsOf(this.#snapshot));
+    this.kvEvents.watch(probeTargetsOf(this.#snapshot));
     this.#releaseTimer = setInterval(() => this.#slots.releaseDrained(), releaseIntervalMs).unref();
     try {
       const { listeners } = config;
@@ -332,7 +334,7 @@ export class Control {
     for (const slot of plan.addedSlots) this.fleet.health.warmUp(slot, this.clock.refresh());
     // New endpoints are checked before they are asked to serve.
     this.#texts = next.texts;
-    await this.health.watch(this.#targets(next));
+    await this.health.watch(probeTargetsOf(next));
     const toldMs = performance.now();
     const refusals = await this.shards.apply(next);
     const spreadMs = Math.round((performance.now() - toldMs) * 10) / 10;
@@ -346,8 +348,8 @@ export class Control {
     this.#fingerprint = configFingerprint(loaded.config);
     this.#certificates = certificateFacts(loaded.config, loaded.texts);
     warnOfExpiry(this.#options.log, this.#certificates, Date.now());
-    this.scraper.watch(this.#targets(next));
-    this.kvEvents.watch(this.#targets(next));
+    this.scraper.watch(probeTargetsOf(next));
+    this.kvEvents.watch(probeTargetsOf(next));
     this.#slots.commit(plan);
     return { ok: true, version: next.version, fingerprint: this.#fingerprint, spreadMs };
   }
@@ -357,7 +359,7 @@ export class Control {
     this.#snapshot = { ...old, version: old.version + 2 };
     this.#texts = old.texts;
     this.#slots.plan(old.config); // Sets its weights again; its endpoints all have slots.
-    await this.health.watch(this.#targets(this.#snapshot));
+    await this.health.watch(probeTargetsOf(this.#snapshot));
     const refusals = await this.shards.apply(this.#snapshot);
     if (refusals.length > 0)
       this.#options.log.fatal({ problems: refusals }, 'shards refused the config they had before');
@@ -376,18 +378,11 @@ export class Control {
     const isEnded = await this.shards.stop();
     if (!isEnded) log.error('a shard did not end');
     for (const each of [this.health, this.scraper, this.kvEvents, this.#recall, this.#memoryWatch]) each.stop();
-    for (const each of [this.lostReleases, this.#prefixes, this.sharing, this.#queueRows]) each?.stop();
+    for (const each of [this.throughput, this.lostReleases, this.#prefixes, this.sharing, this.#queueRows]) each?.stop();
     if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);
     await this.#probes.close();
     this.#phase = 'stopped';
     this.#stopped.resolve(isEnded);
-  }
-
-  /** Every endpoint of a snapshot with its slot. */
-  #targets({ config, endpointSlots }: Snapshot): ProbeTarget[] {
-    return config.pools.flatMap((pool, poolIndex) =>
-      pool.endpoints.map((endpoint, index) => ({ slot: endpointSlots[poolIndex]![index]!, pool, endpoint })),
-    );
   }
 }
 

@@ -1,6 +1,8 @@
 import type { PoolConfig } from '../config/index.ts';
 import { Fault, faultNames, otherRow, wholeRow } from '../shm/index.ts';
 import type { FleetTable, HealthView } from '../shm/index.ts';
+import { gpuSecondsFor } from './gpu-seconds.ts';
+import type { GpuSeconds } from './gpu-seconds.ts';
 
 /** What is thought of an endpoint, or of one model at it, as `/status` says it. docs/health.md has the states. */
 export interface HealthStatus {
@@ -35,6 +37,8 @@ export interface SkuStatus {
   /** Means over the endpoints that have a value. */
   readonly ttft_ewma_ms: number | null;
   readonly tokens_per_second: number | null;
+  /** Since the start, estimated: how long they worked for it. */
+  readonly gpu_seconds: number;
 }
 
 /** Label of requests without a configured model. */
@@ -73,6 +77,7 @@ export function skuStatuses(
     readonly phase: string;
     readonly models: readonly ModelHealthStatus[];
   }[],
+  gpuSeconds: readonly GpuSeconds[],
 ): SkuStatus[] {
   const groups = new Map<string, { sku: string | null; model: string; members: ModelHealthStatus[]; out: number }>();
   for (const { sku, phase, models } of endpoints) {
@@ -84,6 +89,7 @@ export function skuStatuses(
       if (phase === 'out' || model.phase === 'out') group.out++;
     }
   }
+  const named = new Set([...groups.values()].map(({ model }) => model).filter((model) => model !== otherModel));
   return [...groups.values()].map(({ sku, model, members, out }) => ({
     sku,
     model,
@@ -93,6 +99,7 @@ export function skuStatuses(
     faults: members.reduce((sum, { faults }) => sum + faults, 0),
     ttft_ewma_ms: meanOf(members.map((member) => member.ttft_ewma_ms)),
     tokens_per_second: meanOf(members.map((member) => member.tokens_per_second)),
+    gpu_seconds: gpuSecondsFor(gpuSeconds, sku, model === otherModel ? null : model, named),
   }));
 }
 

@@ -1,6 +1,8 @@
 import type { Config } from '../config/index.ts';
+import type { Snapshot } from '../shard/protocol.ts';
 import { EndpointState } from '../shm/index.ts';
 import type { FleetTable } from '../shm/index.ts';
+import type { ProbeTarget } from './probe-client.ts';
 
 /**
  * Which slot of the fleet table is which endpoint. An endpoint is the pair of pool name and URL: while a reload keeps
@@ -122,4 +124,11 @@ export class EndpointSlots {
 
 function keyOf(poolName: string, url: string): string {
   return `${poolName}\n${url}`;
+}
+
+/** Every endpoint of a snapshot with its slot. */
+export function probeTargetsOf({ config, endpointSlots }: Snapshot): ProbeTarget[] {
+  return config.pools.flatMap((pool, poolIndex) =>
+    pool.endpoints.map((endpoint, index) => ({ slot: endpointSlots[poolIndex]![index]!, pool, endpoint })),
+  );
 }

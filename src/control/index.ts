@@ -7,7 +7,7 @@
  * ready line, exit), control (start, reload, drain), config-watch, shard-set, shard-thread and stall-watch, endpoint-slots
  * (which slot is whose, over reloads), queue-rows (the same for queues), prefix-memories (the same for prefix indexes), kv-events/ (what engines say of their
  * caches), sharing/sharing (what other gateways are told, and tell), free-port, file-limit and memory-watch (what the system leaves room for), health
- * and scrape (what is known of endpoints), lost-shard; then what is shown: admin-port,
+ * and scrape (what is known of endpoints), throughput (what they get done), lost-shard; then what is shown: admin-port,
  * admin-client, admin-server, admin-routes, status, process-metrics, dashboard; and log-sink.
  */
 export { askAdmin } from './admin-client.ts';

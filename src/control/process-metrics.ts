@@ -25,6 +25,10 @@ export function renderMetrics(control: Control, series: SeriesSnapshot): string 
       const labels = [pool.name, endpoint.url];
       add(metrics.inflightRequests, labels, fleet.inflight(slot));
       add(metrics.inflightTokens, labels, fleet.inflightTokens(slot));
+      for (const [kind, { now, headroom }] of Object.entries(control.throughput.of(slot))) {
+        add(metrics.endpointThroughput, [...labels, kind], now);
+        if (headroom !== null) add(metrics.endpointHeadroom, [...labels, kind], headroom);
+      }
       const state = endpointStateName(fleet, slot, nowMs);
       for (const name of endpointStateNames) add(metrics.endpointState, [...labels, name], name === state ? 1 : 0);
       for (const model of modelHealth(fleet, pool, slot, snapshot.modelRows[poolIndex]!, nowMs)) {

@@ -9,12 +9,14 @@ import { certificateStatus } from './expiry.ts';
 import type { CertificateStatus } from './expiry.ts';
 import { endpointStatuses, poolReadiness } from './fleet-status.ts';
 import type { EndpointStatus, PoolReadiness } from './fleet-status.ts';
+import { gpuSecondsOf } from './gpu-seconds.ts';
 import type { HealthMode } from './health.ts';
 import type { KvEventsStatus } from './kv-events/kv-events.ts';
 import { sharingStatus } from './sharing/sharing-status.ts';
 import type { SharingStatus } from './sharing/sharing-status.ts';
 import { constrainedTargets } from './target-status.ts';
 import type { ConstrainedTarget } from './target-status.ts';
+import type { EndpointRates } from './throughput.ts';
 import { packageVersion } from './version.ts';
 
 /** The answer of `GET /ready`. `missing` says in words what it still waits for; empty when `ready`. */
@@ -121,6 +123,12 @@ export interface PoolStatus {
     readonly last_check_failure: string | null;
     /** Null where its KV events are not followed. */
     readonly kv_events: KvEventsStatus | null;
+    /** Of all requests together. */
+    readonly prompt_tokens_per_second: number;
+    readonly completion_tokens_per_second: number;
+    /** What it could still take; null before it was seen at work. */
+    readonly prompt_headroom: number | null;
+    readonly completion_headroom: number | null;
   })[];
 }
 
@@ -176,13 +184,14 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
         queued: totalOf(counters, metrics.queueDepth.id, pool.name),
         queued_bytes: queues.kib(snapshot.queueRows[poolIndex]!) * 1024,
         targets: constrainedTargets(fleet, snapshot, poolIndex, nowMs),
-        skus: skuStatuses(endpoints),
+        skus: skuStatuses(endpoints, gpuSecondsOf(counters, pool.name)),
         endpoints: endpoints.map((endpoint, index) => ({
           ...endpoint,
           engine: control.scraper.engine(slots[index]!),
           checks: control.health.mode(slots[index]!),
           last_check_failure: control.health.lastFailure(slots[index]!),
           kv_events: control.kvEvents.status(slots[index]!),
+          ...ratesOf(control.throughput.of(slots[index]!)),
         })),
       };
     }),
@@ -225,6 +234,20 @@ function totalOf(counters: readonly CounterSeries[], metricId: number, firstLabe
     }
   }
   return sum;
+}
+
+function ratesOf({ prompt, completion }: EndpointRates): {
+  readonly prompt_tokens_per_second: number;
+  readonly completion_tokens_per_second: number;
+  readonly prompt_headroom: number | null;
+  readonly completion_headroom: number | null;
+} {
+  return {
+    prompt_tokens_per_second: prompt.now,
+    completion_tokens_per_second: completion.now,
+    prompt_headroom: prompt.headroom,
+    completion_headroom: completion.headroom,
+  };
 }
 
 function seconds(ms: number): number {

@@ -125,6 +125,8 @@ export class Exchange {
   promptTokens = -1;
   completionTokens = -1;
   cachedTokens = -1;
+  /** Estimated: how long endpoints worked for it, all attempts together. */
+  gpuSeconds = 0;
   /** Tokens reserved on the endpoint while the exchange runs. */
   reservedTokens = 0;
   closeCode: CloseCode | null = null;
@@ -174,6 +176,7 @@ export class Exchange {
     this.promptTokens = -1;
     this.completionTokens = -1;
     this.cachedTokens = -1;
+    this.gpuSeconds = 0;
     this.reservedTokens = 0;
     this.closeCode = null;
   }

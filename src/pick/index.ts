@@ -4,7 +4,7 @@
  *
  * Read in this order: pick, pool-view (the screens), saturation, pending-prompts (what waits at an endpoint), participants (slow start), pickers, hash. kv/ picks by what the KV caches
  * hold: kv-picker (the steps of an attempt), prompt-keys, kv-policy (what a policy is told), kv-score (kv_aware) with
- * ../rendezvous (homes of cold prompts) and replica-limiter (how fast a hot one spreads), token-ratio and prefill-rate (what is
+ * ../rendezvous (homes of cold prompts) and replica-limiter (how fast a hot one spreads), token-ratio, prefill-rate and event-tokens (what is
  * learned). baselines/ are the rules of other routers, for those who want them and to be compared with. endpoint-role
  * and decode-choice are for pools whose endpoints have roles. explain tells a client why.
  */

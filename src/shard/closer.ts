@@ -1,7 +1,6 @@
 import { bug, InvariantError } from '../core/index.ts';
 import { type CloseCode, closeReasons, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { Answer, FilterChain } from '../filters/index.ts';
-import { givePending } from '../pick/index.ts';
 import { errorReply, type Reply, writeReply } from '../relay/index.ts';
 import { Probe } from '../shm/index.ts';
 import { servedTokens } from './attempt-facts.ts';
@@ -10,6 +9,7 @@ import { releaseLeg } from './disaggregation/release-leg.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
+import { WorkMeter } from './work-meter.ts';
 
 /** How long a client that does not read may hold up the last event of a truncated stream. */
 const lastEventMs = 5000;
@@ -23,6 +23,7 @@ const lastEventMs = 5000;
  */
 export class Closer {
   readonly #state: ShardState;
+  readonly meter: WorkMeter;
   readonly #answering: GatewayExchange[] = [];
   readonly #answeringGenerations: number[] = [];
   #isFlushScheduled = false;
@@ -31,6 +32,7 @@ export class Closer {
 
   constructor(state: ShardState) {
     this.#state = state;
+    this.meter = new WorkMeter(state.parts);
   }
 
   /** Ends the exchange with the gateway's own word: an error reply, or a visible truncation once the head was relayed. */
@@ -113,7 +115,7 @@ export class Closer {
     if (!leases.holds(exchange, Lease.endpoint)) return;
     this.giveProbe(exchange);
     const { slot } = exchange.pool!.endpoints[exchange.endpointIndex]!;
-    givePending(exchange.pool!.view, exchange);
+    this.meter.settle(exchange);
     if (leases.holds(exchange, Lease.tokens)) {
       fleet.addTokens(slot, -exchange.reservedTokens);
       leases.give(exchange, Lease.tokens);
@@ -128,7 +130,7 @@ export class Closer {
 
   /** What the attempt took to have its prompt computed elsewhere. */
   giveLeg(exchange: GatewayExchange): void {
-    if (releaseLeg(this.#state.parts, exchange, LegState.none)) this.onPlaceFree(exchange.pool!);
+    if (releaseLeg(this.#state.parts, this.meter, exchange, LegState.none)) this.onPlaceFree(exchange.pool!);
   }
 
   /** The connection itself is gone, or somebody else's. */

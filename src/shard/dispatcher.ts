@@ -1,12 +1,12 @@
 import { counterCell, metrics } from '../account/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { ResponseParser } from '../http/index.ts';
-import { addPending, allFull, explainPick, givePending, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
+import { allFull, explainPick, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
 import { editedBytes, isStreamWhole, type JoinBuffer } from '../relay/index.ts';
 import { firstTarget, type Route } from '../route/index.ts';
 import { Fault, Probe, type SeriesWriter } from '../shm/index.ts';
 import { type UpstreamFailure, writeRequestHead } from '../upstream/index.ts';
-import { hasUntried, isRepeatable, promptTokensOf, tokensToReserve } from './attempt-facts.ts';
+import { hasUntried, isRepeatable, tokensToReserve } from './attempt-facts.ts';
 import type { Closer } from './closer.ts';
 import { type AttemptControl, PrefillStep, Split } from './disaggregation/prefill-step.ts';
 import { splitTokensOf } from './disaggregation/split-facts.ts';
@@ -17,6 +17,7 @@ import type { PassiveHealth } from './passive-health.ts';
 import { enterPool } from './pool-entry.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
+import type { WorkMeter } from './work-meter.ts';
 
 /**
  * From a route to a running response: targets in order, an endpoint of each, an attempt on it, and another attempt when
@@ -25,6 +26,7 @@ import type { ShardState } from './shard-state.ts';
 export class Dispatcher implements UpstreamEvents, AttemptControl {
   readonly #state: ShardState;
   readonly #closer: Closer;
+  readonly #meter: WorkMeter;
   readonly #health: PassiveHealth;
   readonly #series: SeriesWriter;
   /** Who may try, and who waits. */
@@ -38,6 +40,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     this.#state = state;
     this.#health = health;
     this.#closer = closer;
+    this.#meter = closer.meter;
     this.#series = series;
     this.prefill = new PrefillStep(state, closer, health, series, join, this);
     this.flow = new FlowControl(state, closer, (exchange) => this.#tryPool(exchange, exchange.pool!));
@@ -99,9 +102,11 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
       exchange.response.become(Half.body);
       accountant.noteFirstByte(exchange, nowMs);
       this.#health.noteFirstPiece(exchange, bytes, start, end);
-      this.#notePromptDone(exchange, nowMs);
+      this.#meter.promptDone(exchange, nowMs, relay.tap.eventCount - eventsBefore);
+      if (exchange.pool!.config.pendingTokensMax > 0) this.#closer.onPlaceFree(exchange.pool!);
       this.#endReplay(exchange);
     } else if (exchange.isEventStream && relay.tap.eventCount !== eventsBefore) {
+      this.#meter.events(exchange, nowMs, relay.tap.eventCount - eventsBefore);
       accountant.noteEvents(exchange, nowMs);
     }
   }
@@ -114,6 +119,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     if (exchange.isEventStream) this.#finishStream(exchange);
     const usage = exchange.facts.api === Api.other ? null : relay.readUsage();
     if (exchange.facts.api !== Api.other) accountant.noteUsage(exchange, usage, relay.tap.eventCount);
+    this.#meter.usage(exchange, usage);
     if (!isStreamWhole(exchange, relay.tap, exchange.pool!.promisesDone)) {
       const message = 'The upstream ended its stream early.';
       this.#health.noteFault(exchange, Fault.truncated, '');
@@ -201,25 +207,10 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     enterPool(exchange, targetIndex, this.#state.parts);
   }
 
-  /** What the endpoint has to compute before it answers counts as waiting there from now on; where it is `paired`, that is nothing. */
-  #place(exchange: GatewayExchange, pool: PoolRuntime, index: number, isPaired: boolean): void {
-    if (pool.kv === null || exchange.prompt === null) {
-      const tokens = isPaired ? 0 : promptTokensOf(exchange, pool);
-      if (tokens > 0) addPending(pool.view, exchange, index, tokens);
-      return;
-    }
-    const isHit = isPaired ? exchange.leg!.isKnown : pool.kv.place(exchange, index);
+  #notePlaced(isHit: boolean, exchange: GatewayExchange): void {
     const labels = [exchange.poolName] as const;
     this.#series.add(counterCell(this.#series, metrics.prefixLookups, labels), 1);
     if (isHit) this.#series.add(counterCell(this.#series, metrics.prefixHits, labels), 1);
-  }
-
-  /** The prompt has been computed. */
-  #notePromptDone(exchange: GatewayExchange, nowMs: number): void {
-    const pool = exchange.pool!;
-    pool.kv?.answerBegan(exchange, exchange.isEventStream ? nowMs - exchange.dispatchedMs : 0);
-    givePending(pool.view, exchange);
-    if (pool.config.pendingTokensMax > 0) this.#closer.onPlaceFree(pool);
   }
 
   /** Tries the present target, then the others in order; queues where it was only a matter of room; fails when nothing is left. */
@@ -289,7 +280,8 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     fleet.addTokens(endpoint.slot, exchange.reservedTokens);
     this.flow.noteAttempt(exchange);
     exchange.endpointIndex = index;
-    this.#place(exchange, pool, index, split === Split.paired);
+    const isHit = this.#meter.placed(exchange, pool, index, split === Split.paired);
+    if (pool.kv !== null && exchange.prompt !== null) this.#notePlaced(isHit, exchange);
     exchange.endpointUrl = endpoint.address.url;
     exchange.attempts++;
     exchange.poolAttempts++;
@@ -310,6 +302,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     exchange.phase = Phase.waiting;
     if (exchange.dispatchedMs === 0) accountant.noteDispatch(exchange, clock.nowMs);
     exchange.dispatchedMs = clock.nowMs;
+    this.#meter.sent(exchange, clock.nowMs);
     // Its time began when the prompt was sent, wherever that was.
     const sinceMs = this.prefill.isOver(exchange) ? exchange.leg!.dispatchedMs : 0;
     exchange.responseDeadlineMs = (sinceMs === 0 ? clock.nowMs : sinceMs) + runtime!.config.timeouts.firstByteMs;

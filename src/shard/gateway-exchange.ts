@@ -135,6 +135,18 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   textSinceMs = 0;
   textSinceEvent = 0;
 
+  /** WorkMeter: when it was sent, 0 = not yet; and prompt tokens to be computed for it, 0 = it is no such request. */
+  sentMs = 0;
+  promptWork = 0;
+  /** WorkMeter: how long its endpoint worked for its prompt, and the readings of the endpoint's clock it counts from. */
+  promptMs = 0;
+  tokenMsAtStart = 0;
+  answerMsAtStart = 0;
+  isAnswering = false;
+  /** WorkMeter: completion tokens counted, and how many are taken to be in an event. */
+  countedTokens = 0;
+  tokensPerEvent = 1;
+
   /** Why the last attempt was given up: connect, reset or a status; '' before any was. */
   retryCause = '';
 
@@ -212,6 +224,14 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.isPaceKnown = false;
     this.textSinceMs = 0;
     this.textSinceEvent = 0;
+    this.sentMs = 0;
+    this.promptWork = 0;
+    this.promptMs = 0;
+    this.tokenMsAtStart = 0;
+    this.answerMsAtStart = 0;
+    this.isAnswering = false;
+    this.countedTokens = 0;
+    this.tokensPerEvent = 1;
   }
 
   // UpstreamUser. What is thrown behind these calls ends this exchange, and goes no further up.

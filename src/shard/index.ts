@@ -6,7 +6,7 @@
  *
  * Read in this order: shard (the wiring), gateway-exchange (the record), intake (until routable), gate and shedder (who is
  * let in), dispatcher (until answered), flow-control (who may try and who waits) with waiting-room, queue-order and turns,
- * passive-health and retry-budget (what attempts go by), closer (the ways out), sweeper and slow-clients (deadlines), runtime (a compiled configuration), protocol and thread.
+ * passive-health and retry-budget (what attempts go by), work-meter and busy-clock (what they cost), closer (the ways out), sweeper and slow-clients (deadlines), runtime (a compiled configuration), protocol and thread.
  */
 export type {
   ControlToShard,

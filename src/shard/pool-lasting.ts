@@ -1,6 +1,7 @@
 import type { PoolConfig } from '../config/index.ts';
 import { KvLearned } from '../pick/index.ts';
 import type { FlowCells, QueueTable } from '../shm/index.ts';
+import { BusyClock } from './busy-clock.ts';
 import { QueueOrder } from './queue-order.ts';
 import { RetryBudget, type RetryBudgetRule } from './retry-budget.ts';
 import { WaitingRoom } from './waiting-room.ts';
@@ -11,6 +12,7 @@ export class PoolLasting {
   readonly #budgets = new Map<string, RetryBudget>();
   readonly #learned = new Map<string, KvLearned>();
 
+  readonly #clocks = new Map<string, ReadonlyMap<string, BusyClock>>();
   readonly #queues: QueueTable;
   readonly #flows: FlowCells;
 
@@ -38,9 +40,18 @@ export class PoolLasting {
     return budget;
   };
 
+  /** One for each of `urls`. */
+  readonly busyClocks = (poolName: string, urls: readonly string[]): readonly BusyClock[] => {
+    const known = this.#clocks.get(poolName);
+    const clocks = new Map(urls.map((url) => [url, known?.get(url) ?? new BusyClock()]));
+    this.#clocks.set(poolName, clocks);
+    return [...clocks.values()];
+  };
+
   readonly kvLearned = (poolName: string, urls: ReadonlySet<string>): KvLearned => {
     const learned = this.#learned.get(poolName) ?? new KvLearned();
     learned.rate.keep(urls);
+    learned.eventTokens.keep(urls);
     this.#learned.set(poolName, learned);
     return learned;
   };

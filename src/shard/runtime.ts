@@ -20,6 +20,7 @@ import {
   type EndpointSettings,
   type UpstreamEndpoint,
 } from '../upstream/index.ts';
+import type { BusyClock } from './busy-clock.ts';
 import type { EndpointRegistry } from './endpoint-registry.ts';
 import type { Snapshot } from './protocol.ts';
 import type { PoolLasting } from './pool-lasting.ts';
@@ -49,6 +50,8 @@ export interface PoolRuntime {
   readonly split: PoolSplit | null;
   /** Of its models and endpoints, by this shard. */
   readonly learned: KvLearned;
+  /** By endpoint index: whose time it is. */
+  readonly clocks: readonly BusyClock[];
   /** True when picking, or the queue, needs a field of the body. */
   readonly readsBody: boolean;
 }
@@ -132,7 +135,8 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       slowStartMs: pool.slowStartMs,
     });
     const fallback = makePicker(pool.picker, pool.endpoints.length, context.picker);
-    const learned = context.lasting.kvLearned(pool.name, new Set(pool.endpoints.map(({ url }) => url)));
+    const urls = pool.endpoints.map(({ url }) => url);
+    const learned = context.lasting.kvLearned(pool.name, new Set(urls));
     const prefixes = snapshot.prefixes[poolIndex] ?? null;
     const { random } = context.picker;
     const kv =
@@ -153,6 +157,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       picker: kv ?? fallback,
       kv,
       learned,
+      clocks: context.lasting.busyClocks(pool.name, urls),
       endpoints,
       split: splitOf(pool, kv),
       retryCauses: new Set(pool.retries.on),

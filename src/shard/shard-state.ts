@@ -14,6 +14,7 @@ import {
   SharedBudget,
   type SharedMemory,
   type SlabPool,
+  WorkTable,
 } from '../shm/index.ts';
 import { makeSpans } from './disaggregation/transfer-keys.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
@@ -32,6 +33,7 @@ export interface SharedParts {
   readonly queues: QueueTable;
   readonly bells: Bells;
   readonly heartbeats: Heartbeats;
+  readonly work: WorkTable;
   /** The same in all shards of the process, and known to nobody outside. */
   readonly hashSeed: number;
   readonly promptSecret: PromptSecret;
@@ -48,6 +50,7 @@ export function sharedPartsOf(memory: SharedMemory, shardIndex: number): SharedP
     queues: new QueueTable(memory, shardIndex),
     bells: new Bells(memory),
     heartbeats: new Heartbeats(memory),
+    work: new WorkTable(memory, shardIndex),
     hashSeed: memory.hashSeed,
     promptSecret: new PromptSecret(memory.promptSecret),
     journal: journal === undefined ? null : new PrefixJournalWriter(journal),

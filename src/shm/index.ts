@@ -7,7 +7,7 @@
  *
  * Read in this order: memory (what exists, how large), shared-counts and budget (the smallest example of totals and
  * shadows), fleet-table (what all threads know of each endpoint), fault, ejection, health-record and health-table (what
- * they think of it), admission (who is let in), slab-pool (body memory), histogram, series (metrics), heartbeats (who is
+ * they think of it), work-table (what it gets done), admission (who is let in), slab-pool (body memory), histogram, series (metrics), heartbeats (who is
  * alive), queue-table, flow-cells and bells (who waits for a place, whose turn it is, how shards wake each other). prefix-horizon and prefix-index know which
  * endpoint holds which prompts, prompt-secret what their keys are made with; prefix-journal is what of it other gateways are told, and peer-loads what
  * they told of their requests. shared-copy is how bytes get in and out.
@@ -52,3 +52,4 @@ export type { SharedCounts } from './shared-counts.ts';
 export { copyShared } from './shared-copy.ts';
 export { largeSlabBytes, SlabPool, smallSlabBytes } from './slab-pool.ts';
 export type { SlabShare } from './slab-pool.ts';
+export { WorkTable, workWindowMs } from './work-table.ts';

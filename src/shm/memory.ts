@@ -12,6 +12,7 @@ import { createPrefixJournal } from './prefix-journal.ts';
 import { PromptSecret } from './prompt-secret.ts';
 import { queueMemoryBytes } from './queue-table.ts';
 import { seriesMemoryBytes } from './series.ts';
+import { workMemoryBytes } from './work-table.ts';
 
 /**
  * Everything the threads of one process share, made once by control and posted to every shard (`workerData`): plain
@@ -32,6 +33,7 @@ import { seriesMemoryBytes } from './series.ts';
  * | peerLoads | peer-loads.ts | 16 an endpoint slot                              | control                    |
  * | promptSecret | prompt-secret.ts | 4                                          | control                    |
  * | journals | prefix-journal.ts | 256 KiB a shard where gateways share, else none | the ring's own shard; control: how far it has read |
+ * | work   | work-table.ts    | 4 an endpoint slot, + 8 a slot for each shard    | shards                     |
  */
 export interface SharedMemory {
   readonly shardCount: number;
@@ -52,6 +54,7 @@ export interface SharedMemory {
   readonly promptSecret: SharedArrayBuffer;
   /** By shard. */
   readonly journals: readonly SharedArrayBuffer[];
+  readonly work: SharedArrayBuffer;
 }
 
 export interface SharedMemorySizes {
@@ -95,5 +98,6 @@ export function createSharedMemory(sizes: SharedMemorySizes): SharedMemory {
     peerLoads: new SharedArrayBuffer(peerLoadBytes(endpointCountMax)),
     promptSecret,
     journals: sizes.isSharing === true ? Array.from({ length: shardCount }, createPrefixJournal) : [],
+    work: new SharedArrayBuffer(workMemoryBytes(shardCount, endpointCountMax)),
   };
 }

@@ -12,6 +12,7 @@ import { addPending, givePending, type PendingPrompt } from '../pending-prompts.
 import type { Picker } from '../pickers.ts';
 import type { PickRequest, PoolView } from '../pool-view.ts';
 import { type Comparison, emptyLoads, type KvLoads, type KvPolicy, type KvRequest } from './kv-policy.ts';
+import { EventTokens } from './event-tokens.ts';
 import { PrefillRate } from './prefill-rate.ts';
 import type { PromptKeys } from './prompt-keys.ts';
 import { TokenRatio } from './token-ratio.ts';
@@ -20,6 +21,7 @@ import { TokenRatio } from './token-ratio.ts';
 export class KvLearned {
   readonly ratio = new TokenRatio();
   readonly rate = new PrefillRate();
+  readonly eventTokens = new EventTokens();
 }
 
 /** What of an exchange this picker reads, and what it keeps there between its steps. */

@@ -75,6 +75,10 @@ export class PrefillLeg implements UpstreamUser, KvPickRequest, JudgedAttempt {
   matchedTokens = -1;
   pendingTokens = 0;
   aheadTokens = 0;
+  /** WorkMeter: tokens to be computed, how long that took (-1 = not known), and the reading of the endpoint's clock it counts from. */
+  promptWork = 0;
+  promptMs = -1;
+  tokenMsAtStart = 0;
   score = Number.NaN;
 
   constructor(exchange: GatewayExchange, relay: RequestRelay, events: LegEvents, onThrow: OnThrow) {

@@ -1,11 +1,10 @@
 import { counterCell, metrics } from '../../account/index.ts';
 import { Lease, Phase } from '../../exchange/index.ts';
 import type { ResponseParser } from '../../http/index.ts';
-import { addPending, allFull, explainPick, pickEndpoint, Serves, TriedEndpoints } from '../../pick/index.ts';
+import { allFull, explainPick, pickEndpoint, Serves, TriedEndpoints } from '../../pick/index.ts';
 import { editedBytes, type JoinBuffer, RequestRelay } from '../../relay/index.ts';
 import { Fault, otherRow, Probe, type SeriesWriter } from '../../shm/index.ts';
 import { type UpstreamFailure, writeRequestHead } from '../../upstream/index.ts';
-import { promptTokensOf } from '../attempt-facts.ts';
 import type { Closer } from '../closer.ts';
 import type { GatewayExchange, OnThrow } from '../gateway-exchange.ts';
 import type { PassiveHealth } from '../passive-health.ts';
@@ -137,8 +136,7 @@ export class PrefillStep implements LegEvents {
     fleet.addTokens(endpoint.slot, leg.reservedTokens);
     leg.endpointIndex = index;
     leg.endpointUrl = endpoint.address.url;
-    if (pool.kv !== null && exchange.prompt !== null) leg.isKnown = pool.kv.place(leg, index);
-    else addPending(view, leg, index, Math.max(1, promptTokensOf(exchange, pool)));
+    leg.isKnown = this.#closer.meter.legPlaced(exchange, leg, pool, index);
     exchange.matchedTokens = leg.matchedTokens;
     exchange.score = leg.score;
     leg.connection = connection;
@@ -241,6 +239,7 @@ export class PrefillStep implements LegEvents {
       return;
     }
     this.#health.notePrefill(leg, waitedMs);
+    this.#closer.meter.legDone(leg);
     kv?.answerBegan(leg, waitedMs);
     kv?.finish(leg, answer?.usage ?? null);
     if (answer === null) {
@@ -334,7 +333,7 @@ export class PrefillStep implements LegEvents {
 
   /** Its endpoint is free; the attempt goes on. */
   #release(exchange: GatewayExchange): void {
-    if (!releaseLeg(this.#state.parts, exchange, LegState.over)) return;
+    if (!releaseLeg(this.#state.parts, this.#closer.meter, exchange, LegState.over)) return;
     this.#closer.onPlaceFree(exchange.pool!);
     if (exchange.isCommitted) this.#control.onBodyFree(exchange);
   }

@@ -1,8 +1,8 @@
 import { Lease, noDeadline } from '../../exchange/index.ts';
-import { givePending } from '../../pick/index.ts';
 import { Probe } from '../../shm/index.ts';
 import type { GatewayExchange } from '../gateway-exchange.ts';
 import type { ShardParts } from '../shard-state.ts';
+import type { WorkMeter } from '../work-meter.ts';
 import { LegState } from './prefill-leg.ts';
 
 /**
@@ -10,7 +10,7 @@ import { LegState } from './prefill-leg.ts';
  * otherwise, which stops the engine; its place, tokens and probe. `next`: over, when the attempt goes on. Returns whether there
  * was anything.
  */
-export function releaseLeg(parts: ShardParts, exchange: GatewayExchange, next: LegState): boolean {
+export function releaseLeg(parts: ShardParts, meter: WorkMeter, exchange: GatewayExchange, next: LegState): boolean {
   const { leg } = exchange;
   if (leg === null || leg.state === LegState.none || leg.state === next) return false;
   const { leases, fleet, clock } = parts;
@@ -29,7 +29,7 @@ export function releaseLeg(parts: ShardParts, exchange: GatewayExchange, next: L
       leg.probes = Probe.none;
       leases.give(exchange, Lease.prefillProbe);
     }
-    givePending(exchange.pool!.view, leg);
+    meter.settleLeg(exchange, leg);
     fleet.addTokens(slot, -leg.reservedTokens);
     leases.give(exchange, Lease.prefillTokens);
     fleet.giveInflight(slot);
