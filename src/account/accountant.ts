@@ -76,9 +76,9 @@ export class Accountant {
     exchange.lastEventMs = nowMs;
   }
 
-  /** The exchange joins (+1) or leaves (-1) its pool's queue. */
-  noteQueue(exchange: Exchange, delta: 1 | -1, waitedMs: number): void {
-    const labels = [exchange.poolName, priorityNames[exchange.priority]] as const;
+  /** The exchange joins (+1) or leaves (-1) a pool's queue. */
+  noteQueue(exchange: Exchange, poolName: string, delta: 1 | -1, waitedMs: number): void {
+    const labels = [poolName, priorityNames[exchange.priority]] as const;
     this.#series.add(counterCell(this.#series, metrics.queueDepth, labels), delta);
     if (delta < 0) this.#series.record(histogramCell(this.#series, metrics.queueWait, labels), micros(waitedMs));
   }

@@ -131,6 +131,14 @@ export class PoolView {
     );
   }
 
+  /** Whether any endpoint could take another request, whatever that is. */
+  hasRoom(nowMs: number): boolean {
+    for (const { slot, weight } of this.endpoints) {
+      if (weight > 0 && this.fleet.state(slot) === EndpointState.healthy && !this.#isFull(slot, nowMs)) return true;
+    }
+    return false;
+  }
+
   /** Endpoints on probation are candidates like any other. */
   admitProbations(): void {
     for (let turn = 0; turn < this.probationCount; turn++) {

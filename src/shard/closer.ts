@@ -153,11 +153,13 @@ export class Closer {
   /** The exchange has waited long enough: it has a place, or will not get one. */
   leaveQueue(exchange: GatewayExchange): void {
     const { leases, accountant, clock } = this.#state.parts;
-    exchange.pool!.waitingRoom.leave(exchange, clock.nowMs);
+    const pool = exchange.queuePool!;
+    exchange.queuePool = null;
+    pool.waitingRoom.leave(exchange, clock.nowMs);
     leases.give(exchange, Lease.queuePlace);
-    accountant.noteQueue(exchange, -1, clock.nowMs - exchange.queuedSinceMs);
+    accountant.noteQueue(exchange, pool.config.name, -1, clock.nowMs - exchange.queuedSinceMs);
     exchange.queueDeadlineMs = noDeadline;
-    this.onPlaceFree(exchange.pool!); // A place may have been left to it.
+    this.onPlaceFree(pool); // A place may have been left to it.
   }
 
   /** Slabs the exchange will not need any more: before `index`, or all of them. */

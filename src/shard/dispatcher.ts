@@ -217,9 +217,11 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
   #seek(exchange: GatewayExchange): void {
     const targets = exchange.route!.targets;
     let fullTarget = -1;
+    exchange.fullTargets = 0;
     for (;;) {
       const found = this.#tryPool(exchange, exchange.pool!);
       if (found > 0) return;
+      if (found === 0) exchange.fullTargets |= 1 << exchange.targetIndex;
       if (found === 0 && fullTarget < 0) {
         fullTarget = exchange.targetIndex;
         this.#triedOfFull.copyFrom(exchange.tried);

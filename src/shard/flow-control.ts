@@ -1,8 +1,10 @@
 import type { Accountant } from '../account/index.ts';
 import { Lease, noDeadline, Phase, Priority } from '../exchange/index.ts';
+import { TriedEndpoints } from '../pick/index.ts';
 import type { Bells, QueueFirst, QueueTable } from '../shm/index.ts';
 import type { Closer } from './closer.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
+import { enterPool } from './pool-entry.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
 import { Turns } from './turns.ts';
@@ -10,6 +12,8 @@ import { bodyBytes, type WaitingRoom } from './waiting-room.ts';
 
 /** One that cannot use what is free, whatever that is, does not hold up more than so many looks at the others behind it. */
 const passesMax = 8;
+/** So many of those who wait are looked at for places in other pools, each time. */
+const elsewhereMax = 32;
 /** Requests given up at once for one of higher priority with a large body. */
 const evictionsMax = 32;
 
@@ -39,6 +43,8 @@ export class FlowControl {
   /** Places of these have come free since the last look. */
   readonly #freed: PoolRuntime[] = [];
   readonly #newcomer: QueueFirst = { level: 0, flow: 0, ticket: 0 };
+  /** Scratch of `#tryTarget`. */
+  readonly #triedOfQueue = new TriedEndpoints();
   #isOfferScheduled = false;
   #round = 0;
 
@@ -110,8 +116,9 @@ export class FlowControl {
     exchange.responseDeadlineMs = noDeadline; // Of an earlier attempt.
     room.enter(exchange, nowMs);
     if (!this.#rooms.includes(room)) this.#rooms.push(room);
+    exchange.queuePool = pool;
     leases.take(exchange, Lease.queuePlace);
-    accountant.noteQueue(exchange, 1, 0);
+    accountant.noteQueue(exchange, pool.config.name, 1, 0);
     this.#onPlaceFree(pool); // What it had to leave to somebody, that one may have no use for.
   }
 
@@ -129,6 +136,7 @@ export class FlowControl {
       this.#giveUpAsked(room);
       room.publish(nowMs);
       this.#offer(room);
+      this.#offerElsewhere(room);
       if (room.count === 0) this.#rooms.splice(index, 1);
     }
   }
@@ -183,6 +191,39 @@ export class FlowControl {
       exchange.passedRound = round; // There is nothing for it; there may be for those behind it.
       passes++;
     }
+    return false;
+  }
+
+  /**
+   * Those that wait here would also take a place in the pool of another target that was full when they came. There they are
+   * newcomers: who waits in that pool's own queue goes before them. They keep their place in this one until they have another.
+   */
+  #offerElsewhere(room: WaitingRoom): void {
+    const { nowMs } = this.#state.parts.clock;
+    const round = ++this.#round;
+    for (let looks = 0; looks < elsewhereMax; looks++) {
+      const exchange = room.first(nowMs, round, []);
+      if (exchange === null) return;
+      exchange.passedRound = round;
+      const { targets } = exchange.route!;
+      const own = exchange.targetIndex;
+      for (let index = 0; index < targets.length; index++) {
+        if (index === own || (exchange.fullTargets & (1 << index)) === 0) continue;
+        if (!exchange.runtime!.pools[targets[index]!.poolIndex]!.view.hasRoom(nowMs)) continue;
+        if (this.#tryTarget(exchange, index)) break;
+      }
+    }
+  }
+
+  /** Whether the exchange, which waits for another target, has a place at this one. */
+  #tryTarget(exchange: GatewayExchange, targetIndex: number): boolean {
+    const { parts } = this.#state;
+    const own = exchange.targetIndex;
+    this.#triedOfQueue.copyFrom(exchange.tried);
+    enterPool(exchange, targetIndex, parts);
+    if (!this.isSomebodyBefore(exchange) && this.#tryServe(exchange) > 0) return true;
+    enterPool(exchange, own, parts);
+    exchange.tried.copyFrom(this.#triedOfQueue);
     return false;
   }
 

@@ -91,6 +91,10 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   /** PickRequest. */
   hashKey = 0;
   queuedSinceMs = 0;
+  /** Where it waits, which is not where it is tried meanwhile; null = it does not. */
+  queuePool: PoolRuntime | null = null;
+  /** Bit set of targets that had no room when it began to wait. */
+  fullTargets = 0;
   /** Whose request it is, in the queue of the present pool; 0 = nobody's in particular. */
   flow = 0;
   /** It has had its turn in the present pool: what follows are further attempts. */
@@ -98,6 +102,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   /** When it came to the queue, by the queue's own count; and what it weighs there. */
   queueTicket = 0;
   queuedKib = 0;
+  /** Whose request it is there. */
+  queueFlow = 0;
   /** In which look at the queue it was passed over. */
   passedRound = 0;
   /** Tokens its flow has been charged for the present attempt. */
@@ -198,6 +204,9 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.score = Number.NaN;
     this.pickText = '';
     this.queuedSinceMs = 0;
+    this.queuePool = null;
+    this.fullTargets = 0;
+    this.queueFlow = 0;
     this.flow = 0;
     this.hasTurn = false;
     this.queueTicket = 0;

@@ -41,9 +41,11 @@ export class WaitingRoom {
     const flows = this.#flows[exchange.priority]!;
     exchange.queueTicket = this.#table.drawTicket(this.order.row);
     exchange.queuedKib = queuedKib(bodyBytes(exchange));
-    const known = flows.get(exchange.flow);
+    const { flow } = exchange;
+    exchange.queueFlow = flow;
+    const known = flows.get(flow);
     if (known !== undefined) known.waiting.push(exchange);
-    else flows.set(exchange.flow, { flow: exchange.flow, waiting: [exchange] });
+    else flows.set(flow, { flow, waiting: [exchange] });
     this.#count++;
     this.#table.note(this.order.row, exchange.priority, 1, exchange.queuedKib);
     this.publish(nowMs);
@@ -51,11 +53,11 @@ export class WaitingRoom {
 
   leave(exchange: GatewayExchange, nowMs: number): void {
     const flows = this.#flows[exchange.priority]!;
-    const flow = flows.get(exchange.flow);
+    const flow = flows.get(exchange.queueFlow);
     const index = flow?.waiting.indexOf(exchange) ?? -1;
     if (index < 0) return;
     flow!.waiting.splice(index, 1);
-    if (flow!.waiting.length === 0) flows.delete(exchange.flow);
+    if (flow!.waiting.length === 0) flows.delete(exchange.queueFlow);
     this.#count--;
     this.#table.note(this.order.row, exchange.priority, -1, -exchange.queuedKib);
     exchange.queuedKib = 0;
@@ -136,7 +138,7 @@ export class WaitingRoom {
 /** What the exchange's turn depends on. */
 export function readTurn(exchange: GatewayExchange, out: QueueFirst): void {
   out.level = exchange.priority;
-  out.flow = exchange.flow;
+  out.flow = exchange.queueFlow;
   out.ticket = exchange.queueTicket;
 }
 
