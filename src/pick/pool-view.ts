@@ -131,10 +131,12 @@ export class PoolView {
     );
   }
 
-  /** Whether any endpoint could take another request, whatever that is. */
-  hasRoom(nowMs: number): boolean {
-    for (const { slot, weight } of this.endpoints) {
-      if (weight > 0 && this.fleet.state(slot) === EndpointState.healthy && !this.#isFull(slot, nowMs)) return true;
+  /** Whether any endpoint, or any that `fits`, could take another request, whatever that is. */
+  hasRoom(nowMs: number, fits: Uint8Array | null): boolean {
+    for (let index = 0; index < this.endpoints.length; index++) {
+      const { slot, weight } = this.endpoints[index]!;
+      if (weight <= 0 || (fits !== null && fits[index] === 0)) continue;
+      if (this.fleet.state(slot) === EndpointState.healthy && !this.#isFull(slot, nowMs)) return true;
     }
     return false;
   }

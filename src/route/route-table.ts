@@ -34,6 +34,8 @@ export const otherModel = 'other';
 export class RouteTable {
   /** Configured model names in the order of the file: what `GET /v1/models` lists. */
   readonly modelNames: readonly string[];
+  /** By pool: every `fits` of a target, once. */
+  readonly parts: readonly (readonly Uint8Array[])[];
   readonly #byName: ReadonlyMap<string, Route>;
   readonly #defaultRoute: Route | null;
   readonly #hasPriorities: boolean;
@@ -53,6 +55,7 @@ export class RouteTable {
       byName.set(model.name, route);
       for (const alias of model.aliases) byName.set(alias, route);
     }
+    this.parts = fits.parts;
     this.modelNames = config.models.map((model) => model.name);
     this.#byName = byName;
     this.#hasPriorities = config.models.some((model) => model.priority !== null);

@@ -42,7 +42,7 @@ export class FlowControl {
   readonly #rooms: WaitingRoom[] = [];
   /** Places of these have come free since the last look. */
   readonly #freed: PoolRuntime[] = [];
-  readonly #newcomer: QueueFirst = { level: 0, flow: 0, ticket: 0 };
+  readonly #newcomer: QueueFirst = { level: 0, flow: 0, ticket: 0, part: 0 };
   /** Scratch of `#tryTarget`. */
   readonly #triedOfQueue = new TriedEndpoints();
   #isOfferScheduled = false;
@@ -209,7 +209,8 @@ export class FlowControl {
       const own = exchange.targetIndex;
       for (let index = 0; index < targets.length; index++) {
         if (index === own || (exchange.fullTargets & (1 << index)) === 0) continue;
-        if (!exchange.runtime!.pools[targets[index]!.poolIndex]!.view.hasRoom(nowMs)) continue;
+        const { poolIndex, fits } = targets[index]!;
+        if (!exchange.runtime!.pools[poolIndex]!.view.hasRoom(nowMs, fits)) continue;
         if (this.#tryTarget(exchange, index)) break;
       }
     }

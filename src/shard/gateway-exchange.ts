@@ -104,6 +104,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   queuedKib = 0;
   /** Whose request it is there. */
   queueFlow = 0;
+  /** Which part of the pool it has use for. */
+  queuePart = 0;
   /** In which look at the queue it was passed over. */
   passedRound = 0;
   /** Tokens its flow has been charged for the present attempt. */
@@ -207,6 +209,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.queuePool = null;
     this.fullTargets = 0;
     this.queueFlow = 0;
+    this.queuePart = 0;
     this.flow = 0;
     this.hasTurn = false;
     this.queueTicket = 0;

@@ -109,6 +109,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
     ),
   );
   const authorities = config.pools.map((pool) => (pool.tls.caPath === null ? null : snapshot.texts[pool.tls.caPath]!));
+  const routes = new RouteTable(config);
   // Nothing below can fail, so the registry is only touched for a configuration that will be used.
   const pools = config.pools.map((pool, poolIndex): PoolRuntime => {
     const slots = snapshot.endpointSlots[poolIndex]!;
@@ -134,6 +135,9 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       kvUsageMax: pool.queue.saturatedAt.kvUsage,
       slowStartMs: pool.slowStartMs,
     });
+    const waitingRoom = context.lasting.waitingRoom(pool, snapshot.queueRows[poolIndex]!);
+    waitingRoom.parts = routes.parts[poolIndex]!;
+    waitingRoom.view = view;
     const fallback = makePicker(pool.picker, pool.endpoints.length, context.picker);
     const urls = pool.endpoints.map(({ url }) => url);
     const learned = context.lasting.kvLearned(pool.name, new Set(urls));
@@ -168,7 +172,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       }),
       modelCount: rows.size + (config.defaultPool === pool.name ? 1 : 0),
       rowOf: (modelLabel) => rows.get(modelLabel) ?? otherRow,
-      waitingRoom: context.lasting.waitingRoom(pool, snapshot.queueRows[poolIndex]!),
+      waitingRoom,
       readsBody:
         pool.queue.fairBy.source === 'body' ||
         (pool.picker === 'consistent_hash' && pool.hashOn.some((source) => source.source === 'body')),
@@ -179,7 +183,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
   return {
     version: snapshot.version,
     config,
-    routes: new RouteTable(config),
+    routes,
     pools,
     picksByPrompt: pools.some(({ kv }) => kv !== null),
     isSplit: pools.some(({ split }) => split !== null),

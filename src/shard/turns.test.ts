@@ -14,16 +14,22 @@ function made(fairness: Fairness = 'none') {
   const order = new QueueOrder(row, cells);
   order.fairness = fairness;
   const heartbeats = new Heartbeats(memory);
-  const room = { order } as WaitingRoom;
+  const fullParts = new Set<number>();
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- What is read of it is here.
+  const room = { order, isPartFull: (part: number) => fullParts.has(part) } as unknown as WaitingRoom;
   const turns = new Turns(tables[0]!, heartbeats);
   const say = (shard: number, ...firsts: QueueFirst[]): void => tables[shard]!.publish(row, firsts, firsts.length);
   /** Who the place is left to by the first of shard 0. */
-  const leftTo = ({ level, flow, ticket }: QueueFirst, nowMs: number): number =>
-    turns.beforeWaiting(room, { priority: level, flow, queueTicket: ticket } as GatewayExchange, nowMs);
-  return { turns, room, say, leftTo, heartbeats, cells };
+  const leftTo = ({ level, flow, ticket, part }: QueueFirst, nowMs: number): number =>
+    turns.beforeWaiting(
+      room,
+      { priority: level, queueFlow: flow, queueTicket: ticket, queuePart: part } as GatewayExchange,
+      nowMs,
+    );
+  return { turns, room, say, leftTo, heartbeats, cells, fullParts };
 }
 
-const waiter = (ticket: number, level = 1, flow = 0): QueueFirst => ({ level, flow, ticket });
+const waiter = (ticket: number, level = 1, flow = 0, part = 0): QueueFirst => ({ level, flow, ticket, part });
 
 test('turns: when several shards have somebody, the place is for the first of all', () => {
   const { say, leftTo, turns, room } = made();
@@ -84,4 +90,17 @@ test('turns: when no place was free meanwhile, the time in which one was is not 
   expect(leftTo(waiter(5), 1000)).toBe(1);
   turns.noteFull(room);
   expect([leftTo(waiter(5), 3000), leftTo(waiter(5), 3400)]).toEqual([1, 1]);
+});
+
+test('turns: when the other shard has only somebody who may go to a part of the pool that is full, the place is not left to that one', () => {
+  const { say, leftTo, turns, room, fullParts } = made();
+  say(1, waiter(1, 1, 0, 7));
+  say(2, waiter(2, 1, 0, 8));
+  expect([leftTo(waiter(5), 1000), turns.first(room, 1000)]).toEqual([1, 1]);
+  fullParts.add(7);
+  expect([leftTo(waiter(5), 1000), turns.first(room, 1000)]).toEqual([2, 2]);
+  fullParts.add(8);
+  expect([leftTo(waiter(5), 1000), turns.first(room, 1000)]).toEqual([-1, -1]);
+  fullParts.delete(7);
+  expect(leftTo(waiter(5), 1000), 'a place of its own').toBe(1);
 });

@@ -25,14 +25,14 @@ interface Memory {
   leftAtBeat: number;
 }
 
-/** Whose turn it is among the firsts of all shards. */
+/** Whose turn it is among the firsts of all shards, those left out that have no use for what may be free. */
 export class Turns {
   readonly #table: QueueTable;
   readonly #heartbeats: Heartbeats;
   readonly #memories: (Memory | undefined)[] = Array.from({ length: queueRowCount }, () => undefined);
   readonly #seen = queueFirsts();
-  readonly #best: QueueFirst = { level: 0, flow: 0, ticket: 0 };
-  readonly #own: QueueFirst = { level: 0, flow: 0, ticket: 0 };
+  readonly #best: QueueFirst = { level: 0, flow: 0, ticket: 0, part: 0 };
+  readonly #own: QueueFirst = { level: 0, flow: 0, ticket: 0, part: 0 };
 
   constructor(table: QueueTable, heartbeats: Heartbeats) {
     this.#table = table;
@@ -96,6 +96,7 @@ export class Turns {
       for (let index = 0; index < count; index++) {
         const seen = this.#seen[index]!;
         if (ignored && memory.ignoredTickets[shard] === seen.ticket) continue;
+        if (seen.part !== 0 && room.isPartFull(seen.part, nowMs)) continue;
         const rival = best >= 0 ? this.#best : than;
         if (rival !== null && !order.isBefore(seen, rival, nowMs)) continue;
         best = shard;

@@ -1,4 +1,5 @@
 import { priorityCount } from '../exchange/index.ts';
+import type { PoolView } from '../pick/index.ts';
 import { type QueueFirst, queuedKib, queueFirsts, queueFirstsMax, type QueueTable } from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { QueueOrder } from './queue-order.ts';
@@ -19,6 +20,9 @@ export class WaitingRoom {
   /** Of all shards; these follow the configuration. */
   countMax = 0;
   bytesMax = 0;
+  /** What targets ask for of the pool, if not all of it: a waiter's part is its place here and 1, 0 where it has use for all. */
+  parts: readonly Uint8Array[] = [];
+  view: PoolView | null = null;
   readonly #table: QueueTable;
   /** By priority, then by flow. A flow is here as long as somebody of it waits. */
   readonly #flows: readonly Map<number, WaitingFlow>[] = Array.from({ length: priorityCount }, () => new Map());
@@ -37,12 +41,19 @@ export class WaitingRoom {
     return this.#count;
   }
 
+  /** Nobody who may only go there has use for a place that is free. */
+  isPartFull(part: number, nowMs: number): boolean {
+    const fits = this.parts[part - 1];
+    return fits !== undefined && this.view !== null && !this.view.hasRoom(nowMs, fits);
+  }
+
   enter(exchange: GatewayExchange, nowMs: number): void {
     const flows = this.#flows[exchange.priority]!;
     exchange.queueTicket = this.#table.drawTicket(this.order.row);
     exchange.queuedKib = queuedKib(bodyBytes(exchange));
     const { flow } = exchange;
     exchange.queueFlow = flow;
+    exchange.queuePart = exchange.fits === null ? 0 : this.parts.indexOf(exchange.fits) + 1;
     const known = flows.get(flow);
     if (known !== undefined) known.waiting.push(exchange);
     else flows.set(flow, { flow, waiting: [exchange] });
@@ -140,6 +151,7 @@ export function readTurn(exchange: GatewayExchange, out: QueueFirst): void {
   out.level = exchange.priority;
   out.flow = exchange.queueFlow;
   out.ticket = exchange.queueTicket;
+  out.part = exchange.queuePart;
 }
 
 /** Of the body, as far as it is known: what was announced, or what has come. */

@@ -29,10 +29,15 @@ test('queue table: when a shard says who is first, the others read it whole, and
   const out = queueFirsts();
   expect(all[1]!.readFirsts(5, 0, out)).toBe(0);
   const firsts = [
-    { level: 2, flow: 0xff_ffff, ticket: -7 },
-    { level: 0, flow: 0, ticket: 0 },
-    { level: 3, flow: 1, ticket: 2 ** 31 - 1 },
-    ...Array.from({ length: queueFirstsMax - 3 }, (_, index) => ({ level: 1, flow: index + 5, ticket: index })),
+    { level: 2, flow: 0xff_ffff, ticket: -7, part: 30_000 },
+    { level: 0, flow: 0, ticket: 0, part: 0 },
+    { level: 3, flow: 1, ticket: 2 ** 31 - 1, part: 1 },
+    ...Array.from({ length: queueFirstsMax - 3 }, (_, index) => ({
+      level: 1,
+      flow: index + 5,
+      ticket: index,
+      part: index,
+    })),
   ];
   for (const count of [1, 3, queueFirstsMax, 2]) {
     all[0]!.publish(5, firsts, count);
@@ -63,7 +68,7 @@ test('queue table: when a shard died, nobody waits there and nobody is first the
   const { control, shards: all } = shards(2);
   for (const table of all) {
     table.note(3, 1, 2, 8);
-    table.publish(3, [{ level: 1, flow: 9, ticket: 4 }], 1);
+    table.publish(3, [{ level: 1, flow: 9, ticket: 4, part: 0 }], 1);
   }
   all[1]!.askEviction(3, 1);
   control.reclaimShard(0);

@@ -15,6 +15,7 @@ import type { SharedMemory } from './memory.ts';
  * | requests                | of all levels | that shard (control: after it died) |
  * | sequence                | odd: changing | that shard                          |
  * | firsts (8): who, ticket | see `publish` | that shard, under the sequence      |
+ * | parts of the firsts (8) | 0 = any       | that shard, under the sequence      |
  * | evictions by level (4)  | requests      | the others add, that shard takes    |
  *
  * A level is a priority, the lowest 0. A total is the sum over the shards, a few loads: two shards may let in the last one
@@ -28,6 +29,7 @@ const kibWord = 4;
 const allRequestsWord = 8;
 const sequenceWord = 9;
 const firstsWord = 16;
+const partsWord = 32;
 const evictionsWord = 48;
 const seqlockTriesMax = 64;
 
@@ -48,6 +50,8 @@ export interface QueueFirst {
   level: number;
   flow: number;
   ticket: number;
+  /** Which part of the pool it has use for: a number that is up to the pool, 0 = any. */
+  part: number;
 }
 
 export class QueueTable {
@@ -92,10 +96,11 @@ export class QueueTable {
     const sequence = Atomics.load(words, at + sequenceWord);
     Atomics.store(words, at + sequenceWord, sequence + 1);
     for (let index = 0; index < count; index++) {
-      const { level, flow, ticket } = firsts[index]!;
+      const { level, flow, ticket, part } = firsts[index]!;
       // The level is put above the flow, and 1 is added: 0 ends the list.
       Atomics.store(words, at + firstsWord + 2 * index, level * 2 ** flowBits + flow + 1);
       Atomics.store(words, at + firstsWord + 2 * index + 1, ticket);
+      Atomics.store(words, at + partsWord + index, part);
     }
     if (count < queueFirstsMax) Atomics.store(words, at + firstsWord + 2 * count, 0);
     Atomics.store(words, at + sequenceWord, sequence + 2);
@@ -141,6 +146,7 @@ export class QueueTable {
         out[count]!.level = first >>> flowBits;
         out[count]!.flow = first & ((1 << flowBits) - 1);
         out[count]!.ticket = Atomics.load(words, at + firstsWord + 2 * count + 1);
+        out[count]!.part = Atomics.load(words, at + partsWord + count);
       }
       if (Atomics.load(words, at + sequenceWord) === sequence) return count;
     }
@@ -207,7 +213,7 @@ export class QueueTable {
 
 /** A place for `readFirsts` to fill. */
 export function queueFirsts(): QueueFirst[] {
-  return Array.from({ length: queueFirstsMax }, () => ({ level: 0, flow: 0, ticket: 0 }));
+  return Array.from({ length: queueFirstsMax }, () => ({ level: 0, flow: 0, ticket: 0, part: 0 }));
 }
 
 export function queuedKib(bytes: number): number {

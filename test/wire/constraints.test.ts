@@ -23,9 +23,10 @@ pools:
   - { name: paid, engine: none, endpoints: [{ url: "$UPSTREAM3" }] }
 `;
 
-async function mixed(picker: string, inflightMax = 0): Promise<Rig> {
+async function mixed(picker: string, inflightMax = 0, shardCount = 1): Promise<Rig> {
   const gateway = await rig({
     upstreamCount: 4,
+    shardCount,
     yaml: kinds.replace('PICKER', picker).replace('MAX', String(inflightMax)),
   });
   return gateway;
@@ -33,8 +34,12 @@ async function mixed(picker: string, inflightMax = 0): Promise<Rig> {
 
 const bodyOf = (model: string): string => JSON.stringify({ model, messages: [{ role: 'user', content: 'x' }] });
 
-async function ask(gateway: Rig, model: string): Promise<{ readonly status: number; readonly text: string }> {
-  const client = await gateway.client();
+async function ask(
+  gateway: Rig,
+  model: string,
+  shardIndex = 0,
+): Promise<{ readonly status: number; readonly text: string }> {
+  const client = await gateway.client(shardIndex);
   const answer = await client.ask(chatRequest(bodyOf(model)));
   client.destroy();
   return answer;
@@ -92,4 +97,34 @@ test('constraints: when the first in the queue waits for its kind, those behind 
     expect((await client.response()).text).toBe('0');
     if (client !== clients.at(-1)) await large.request();
   }
+});
+
+// A place is otherwise left to another shard's first for 0.1 s, whoever that is.
+test('constraints: when the first of another shard waits for its kind, who comes to this one is served at once', async () => {
+  const gateway = await mixed('round_robin', 1, 2);
+  gateway.upstreams[1]!.answerAll(answerText('1'));
+  gateway.upstreams[2]!.answerAll(answerText('2'));
+  const clients = [];
+  for (let count = 0; count < 2; count++) {
+    const client = await gateway.client(0);
+    client.send(chatRequest(bodyOf('large')));
+    clients.push(client);
+  }
+  await gateway.inPhase('queued');
+  const phases = (): string[] => gateway.shards[1]!.exchanges().map(({ phase }) => phase);
+  for (let count = 0; count < 5; count++) {
+    const client = await gateway.client(1);
+    client.send(chatRequest(bodyOf(count % 2 === 0 ? 'small' : 'any')));
+    await until(() => phases().length > 0, 'it is here');
+    expect(phases(), 'no turn is left to anybody').not.toContain('queued');
+    expect(['1', '2']).toContain((await client.response()).text);
+    client.destroy();
+    await until(() => phases().length === 0, 'it is over');
+  }
+  const large = await gateway.upstreams[0]!.accept();
+  for (let count = 0; count < 2; count++) {
+    await large.request();
+    large.send(answerText('0'));
+  }
+  for (const client of clients) expect((await client.response()).text).toBe('0');
 });
