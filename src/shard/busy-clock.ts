@@ -37,6 +37,11 @@ export class BusyClock {
   #count = 0;
   #answering = 0;
 
+  /** Requests of this shard that its endpoint works for. */
+  get count(): number {
+    return this.#count;
+  }
+
   /** Milliseconds that a token of a waiting prompt has had. */
   get tokenMs(): number {
     return this.#tokenMs;

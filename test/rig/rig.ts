@@ -240,10 +240,11 @@ export class Rig {
       if (count !== 0) held[name] = count;
     };
     for (const { state } of this.shards) {
-      const { parts, open } = state;
+      const { parts, open, runtime } = state;
       leaseNames.forEach((name, kind) => note(`lease ${name}`, parts.leases.open(kind as never)));
       note('slabs', parts.slabs.inUse);
       note('budget', parts.budget.used());
+      for (const { clocks } of runtime.pools) clocks.forEach((clock) => note('requests of a busy clock', clock.count));
       note('open exchanges', open.length);
       note('admitted requests', parts.admission.requests());
     }

@@ -159,3 +159,69 @@ test('queue: when the place at the next target comes free in another shard, who 
   next.send(answer('spilled'));
   expect((await waiting.response()).text).toContain('spilled');
 });
+
+/** mulberry32: every run draws the same numbers. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
+  };
+}
+
+for (const seed of [1, 2, 3]) {
+  test(`queue: when clients of two shards ask at random for models with targets and kinds (seed ${seed}), each is answered once, and nothing is held`, async () => {
+    const random = seeded(seed);
+    const gateway = await rig({
+      upstreamCount: 4,
+      shardCount: 2,
+      yaml: `
+models:
+  - { name: a, targets: [{ pool: one, skus: [x] }, { pool: two }] }
+  - { name: b, targets: [{ pool: two, skus: [y] }, { pool: one }] }
+  - { name: c, targets: [{ pool: one, skus: [y] }, { pool: two, skus: [x] }, { pool: one }] }
+pools:
+  - { name: one, engine: none, picker: least_load, inflight_max: 2, pending_tokens_max: 300, retries: { attempts: 1 }, ejection: { consecutive_failures: 1000 },
+      queue: { wait_ms: 20s, fair_by: "header:x-tenant" }, endpoints: [{ url: "$UPSTREAM0", sku: x }, { url: "$UPSTREAM1", sku: y }] }
+  - { name: two, engine: none, picker: kv_aware, inflight_max: 2, retries: { attempts: 1 }, ejection: { consecutive_failures: 1000 },
+      queue: { wait_ms: 20s }, endpoints: [{ url: "$UPSTREAM2", sku: x }, { url: "$UPSTREAM3", sku: y }] }
+`,
+    });
+    const most = [0, 0, 0, 0];
+    for (const [index, upstream] of gateway.upstreams.entries()) {
+      upstream.onPeer = async (peer) => {
+        for (;;) {
+          await peer.request();
+          most[index] = Math.max(most[index]!, gateway.fleet.inflight(gateway.slots[index]!));
+          for (let left = Math.floor(random() * 8); left > 0; left--) await new Promise((next) => setImmediate(next));
+          if (random() < 0.05) peer.reset();
+          else peer.send(answer(String(index)));
+        }
+      };
+    }
+    let answered = 0;
+    const one = async (): Promise<void> => {
+      const client = await gateway.client(Math.floor(random() * 2));
+      const model = 'abc'[Math.floor(random() * 3)]!;
+      const content = 'water '.repeat(Math.floor(random() * 400));
+      const text = JSON.stringify({ model, messages: [{ role: 'user', content }] });
+      client.send(chatRequest(text, [`x-tenant: ${Math.floor(random() * 4)}`]));
+      if (random() < 0.2) {
+        for (let left = Math.floor(random() * 20); left > 0; left--) await new Promise((next) => setImmediate(next));
+        client.reset();
+        return;
+      }
+      const { status } = await client.response();
+      expect([200, 502]).toContain(status);
+      answered++;
+      client.destroy();
+    };
+    for (let batch = 0; batch < 6; batch++) await Promise.all(Array.from({ length: 25 }, one));
+    expect(answered).toBeGreaterThan(90);
+    expect(Math.max(...most), 'no endpoint had more than it may').toBe(2);
+    await gateway.assertIdle();
+    expect(gateway.counts('penstock_queue_depth')).toEqual({});
+  });
+}
