@@ -147,7 +147,7 @@ class Gateway {
       control.setState(slot, EndpointState.healthy);
       return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
     });
-    const rule = { inflightMax: 0, waitingMax: 0, kvUsageMax: 0, slowStartMs: 0 };
+    const rule = { inflightMax: 0, pendingTokensMax: 0, waitingMax: 0, kvUsageMax: 0, slowStartMs: 0 };
     this.#view = new PoolView(endpoints, this.#fleet, rule);
     const draw = new Draw(1);
     const random = () => draw.ratio();
@@ -197,6 +197,7 @@ class Gateway {
       tried: new TriedEndpoints(),
       modelRow: otherRow,
       mayProbe: true,
+      fits: null,
     };
     this.#kv.look(request);
     request.endpointIndex = pickEndpoint(this.#view, this.#kv, request, this.#nowMs);
