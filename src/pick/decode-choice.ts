@@ -1,4 +1,4 @@
-import type { EndpointScrape } from '../shm/index.ts';
+import { type EndpointScrape, scrapeStaleMs } from '../shm/index.ts';
 import { Serves, servesAll } from './endpoint-role.ts';
 import type { KvPicker } from './kv/kv-picker.ts';
 import type { PromptKeys } from './kv/prompt-keys.ts';
@@ -45,7 +45,7 @@ export class DecodeChoice implements Picker {
   }
 
   /** @hot per attempt. */
-  choose(view: PoolView, request: DecodeRequest): number {
+  choose(view: PoolView, request: DecodeRequest, nowMs: number): number {
     const { candidates, count } = view;
     const { scores } = this.comparison;
     scores.fill(Number.NaN);
@@ -53,7 +53,7 @@ export class DecodeChoice implements Picker {
     const start = this.#turn++;
     for (let turn = 0; turn < count; turn++) {
       const index = candidates[(start + turn) % count]!;
-      const score = (scores[index] = this.#score(view, request, index));
+      const score = (scores[index] = this.#score(view, request, index, nowMs));
       if (this.#saves(view, request, index) && (alone < 0 || score < scores[alone]!)) alone = index;
       if (serves(view, request, index, Serves.decode) && (paired < 0 || score < scores[paired]!)) paired = index;
       if (whole < 0 || score < scores[whole]!) whole = index;
@@ -77,10 +77,11 @@ export class DecodeChoice implements Picker {
     return request.splitTokens - matched < this.#prefillFromTokens;
   }
 
-  #score(view: PoolView, request: DecodeRequest, index: number): number {
+  #score(view: PoolView, request: DecodeRequest, index: number, nowMs: number): number {
     const { fleet, endpoints, shares } = view;
     const { slot, weight } = endpoints[index]!;
-    const used = fleet.readScrape(slot, this.#scrape) ? Math.min(kvUsageMax, this.#scrape.kvCacheUsageRatio) : 0;
+    const isScraped = fleet.readScrape(slot, this.#scrape) && nowMs - this.#scrape.scrapedAtMs <= scrapeStaleMs;
+    const used = isScraped ? Math.min(kvUsageMax, this.#scrape.kvCacheUsageRatio) : 0;
     const tokens = view.inflightTokens(slot) + view.inflight(slot) + request.splitTokens;
     return tokens / (weight * shares[index]! * (1 - used));
   }
