@@ -143,3 +143,38 @@ test('throughput: when a stream runs, its tokens count as they come, and as many
   expect(work.completionTokens(slot!)).toBe(136);
   expect(work.promptTokens(slot!) - estimated, 'and so is what a byte of prompt was worth').toBe(1500);
 });
+
+test('gpu seconds: when the prompt is computed by one endpoint and answered by another, each is charged for its part', async () => {
+  const gateway = await rig({
+    upstreamCount: 2,
+    listener: 'filter_chains: [edge]',
+    yaml: `
+models: [{ name: m, targets: [{ pool: split }] }]
+pools:
+  - { name: split, engine: none, picker: round_robin, retries: { attempts: 0 }, disaggregation: { protocol: vllm },
+      endpoints: [{ url: "$UPSTREAM0", role: prefill, sku: h100 }, { url: "$UPSTREAM1", role: decode, sku: l40s }] }
+filter_chains: [{ name: edge, filters: [{ filter: access_log }] }]
+`,
+  });
+  const client = await gateway.client();
+  client.send(chatRequest(bodyOf(20_000))); // 4 s at the rate that is assumed at first.
+  const prefill = await gateway.upstreams[0]!.accept();
+  await prefill.request();
+  const [first, second] = gateway.slots.map((slot) => gateway.fleet.pendingTokens(slot));
+  expect([first! > 20_000, second], 'its tokens wait where they are computed').toEqual([true, 0]);
+  await gateway.pass(1000);
+  prefill.send(answerText(JSON.stringify({ kv_transfer_params: { remote_host: 'x' }, usage: usage(25_000, 1) })));
+  const decode = await gateway.upstreams[1]!.accept();
+  await decode.request();
+  decode.send(head + event);
+  await gateway.inPhase('streaming');
+  await gateway.pass(500);
+  decode.send(event + end(25_000, 2));
+  const seconds = await logged(gateway, 1);
+  const counts = gateway.counts('penstock_gpu_seconds_total');
+  expect(counts['split m h100']! / 1e6, 'the prompt').toBeGreaterThan(1);
+  expect(counts['split m h100']! / 1e6).toBeLessThan(3);
+  expect(counts['split m l40s']! / 1e6, 'the answer').toBeGreaterThan(0.5);
+  expect(counts['split m l40s']! / 1e6).toBeLessThan(2);
+  expect(seconds).toBeCloseTo((counts['split m h100']! + counts['split m l40s']!) / 1e6, 5);
+});
