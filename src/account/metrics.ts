@@ -2,6 +2,7 @@ import { fail } from '../core/assert.ts';
 import { disaggregationRows } from './disaggregation-metrics.ts';
 import { kvEventRows } from './kv-event-rows.ts';
 import { economyRows } from './economy-rows.ts';
+import { engineRows } from './engine-metrics.ts';
 import type { MetricRow } from './metric-row.ts';
 import { sharingRows } from './sharing-metrics.ts';
 
@@ -179,6 +180,7 @@ const rows = {
     help: 'Prefix lookups that found a match, over all lookups since start.',
   },
   ...disaggregationRows,
+  ...engineRows,
   prefixLookups: {
     name: 'penstock_prefix_lookups_total',
     type: 'counter',

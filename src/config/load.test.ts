@@ -105,6 +105,7 @@ test('config: when only listeners and pools are given, every other setting has t
       disaggregation: null,
       kvEvents: null,
       health: null,
+      metrics: { path: null, port: 0 },
       connectionsMax: 0,
       inflightMax: 0,
       pendingTokensMax: 0,

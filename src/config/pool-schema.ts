@@ -79,6 +79,23 @@ const health = section(
   },
 );
 
+const metrics = section(
+  {
+    path: optional(
+      requestPath({
+        doc: 'Where the metrics are. Without it where `engine` has them: `/metrics`, `/prometheus/metrics` (TensorRT-LLM), `/v1/metrics` (NIM).',
+      }),
+    ),
+    port: integer({
+      default: 0,
+      min: 0,
+      max: 65_535,
+      doc: 'Port of the metrics, where that is another than of the URL; 0 is the same. Triton has them at 8002.',
+    }),
+  },
+  { default: {}, doc: 'What engines say of their load.' },
+);
+
 const retryCause = parsed(
   (written: string): Reading<string> =>
     /^(?:connect|reset|[45]\d\d)$/.test(written)
@@ -201,6 +218,7 @@ export const pool = section(
     disaggregation: optional(disaggregation),
     kv_events: optional(kvEvents),
     health: optional(health),
+    metrics,
     connections_max: integer({
       default: 0,
       min: 0,

@@ -174,7 +174,7 @@ export class Control {
     this.health = new HealthMonitor({ fleet: this.fleet, probe: this.#probes.get, clock: this.clock, log });
     this.scraper = new Scraper({
       fleet: this.fleet,
-      probe: this.#probes.get,
+      probe: this.#probes.getKept,
       clock: this.clock,
       log,
       onLoad: ({ pool, endpoint }, load) => this.#prefixes.note(pool.name, endpoint.url, load),

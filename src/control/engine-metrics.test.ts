@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parseEngineMetrics } from './engine-metrics.ts';
 
@@ -20,6 +21,9 @@ process_start_time_seconds 1.7637e+09
     kvCacheUsageRatio: 0.8125,
     cacheTokens: 307_328,
     startedAtSeconds: 1_763_700_000,
+    prefixTokens: 0,
+    prefixHitTokens: 0,
+    adapters: null,
   });
 });
 
@@ -53,6 +57,9 @@ sglang:max_total_num_tokens{model_name="m",tp_rank="0"} 500000.0`;
     kvCacheUsageRatio: 0.711,
     cacheTokens: 500_000,
     startedAtSeconds: 0,
+    prefixTokens: 0,
+    prefixHitTokens: 0,
+    adapters: null,
   });
 });
 
@@ -89,4 +96,78 @@ test('scrape: when the text is something else, damaged, or absurd, nothing is ma
     queueDepth: 0x7fff_ffff,
     kvCacheUsageRatio: 1,
   });
+});
+
+const nothing = { kvCacheUsageRatio: 0, cacheTokens: 0, startedAtSeconds: 0, prefixTokens: 0, prefixHitTokens: 0 };
+const pages: Readonly<Record<string, object>> = {
+  // What waits in the server around the engine waits too; an ensemble and its step count the same request.
+  'triton.prom': { engine: 'triton', queueDepth: 5, runningRequests: 4, kvCacheUsageRatio: 0.4, cacheTokens: 399_296 },
+  // No row of those that wait: they are the active ones that are not in the batch.
+  'triton-23.prom': { engine: 'triton', queueDepth: 5, runningRequests: 4, cacheTokens: 6400 },
+  'trtllm.prom': {
+    engine: 'trtllm',
+    queueDepth: 5,
+    runningRequests: 12,
+    kvCacheUsageRatio: 0.6,
+    cacheTokens: 32_000,
+    prefixTokens: 3200,
+    prefixHitTokens: 2400,
+  },
+  'nim.prom': {
+    engine: 'nim',
+    queueDepth: 2,
+    runningRequests: 6,
+    kvCacheUsageRatio: 0.35,
+    startedAtSeconds: 1_730_000_000,
+  },
+  'vllm-adapters.prom': {
+    engine: 'vllm',
+    queueDepth: 1,
+    runningRequests: 3,
+    kvCacheUsageRatio: 0.4375,
+    prefixTokens: 80_000,
+    prefixHitTokens: 60_000,
+    adapters: { slotCount: 2, running: ['sql', 'chat'], waiting: ['law'] },
+  },
+  'vllm-0.8.prom': {
+    engine: 'vllm',
+    queueDepth: 0,
+    runningRequests: 1,
+    kvCacheUsageRatio: 0.25,
+    cacheTokens: 16_000,
+    prefixTokens: 1000,
+    prefixHitTokens: 400,
+  },
+  'sglang.prom': {
+    engine: 'sglang',
+    queueDepth: 1,
+    runningRequests: 4,
+    kvCacheUsageRatio: 0.5,
+    cacheTokens: 200_000,
+    prefixTokens: 4096,
+    prefixHitTokens: 3072,
+  },
+  'sglang-0.5.9.prom': { engine: 'sglang', queueDepth: 1, runningRequests: 4, cacheTokens: 200_000 },
+  'llamacpp-2024.prom': {
+    engine: 'llamacpp',
+    queueDepth: 3,
+    runningRequests: 2,
+    kvCacheUsageRatio: 0.25,
+    cacheTokens: 32_768,
+  },
+};
+test.each(Object.entries(pages))('scrape: when the page is %s, all it says of load is read', (file, expected) => {
+  const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), 'latin1');
+  expect(parseEngineMetrics(text)).toEqual({ ...nothing, adapters: null, ...expected });
+});
+
+test('scrape: when a page has the names of vLLM with and without its prefix, they are one engine, counted once', () => {
+  const text = 'num_requests_waiting 3\nvllm:num_requests_waiting 3\nnum_requests_running 1\n';
+  expect(parseEngineMetrics(text)).toMatchObject({ engine: 'vllm', queueDepth: 3, runningRequests: 0 });
+});
+
+test('scrape: when adapter names are not ASCII, or quoted, they are read as they were written', () => {
+  const row = 'vllm:lora_requests_info{running_lora_adapters="naïve, a\\"b",waiting_lora_adapters="",max_lora="4"} 5';
+  const text = Buffer.from(`vllm:num_requests_running 0\n${row}`).toString('latin1');
+  expect(parseEngineMetrics(text)?.adapters).toEqual({ slotCount: 4, running: ['naïve', 'a"b'], waiting: [] });
 });

@@ -1,6 +1,9 @@
+import { engineNames, Field, fieldCount, fold, wantedByName } from './engine-names.ts';
+import type { EngineName, Wanted } from './engine-names.ts';
+
 /**
- * The three numbers worth knowing of an engine, read from its Prometheus text. Engines write hundreds of lines, most of
- * them histogram buckets; a line is looked at further only when its first bytes are those of a wanted name.
+ * The numbers worth knowing of an engine, read from its Prometheus text. Engines write hundreds of lines, most of them
+ * histogram buckets; of a line that is not wanted only the name is looked at.
  */
 export interface EngineLoad {
   readonly engine: EngineName;
@@ -12,59 +15,45 @@ export interface EngineLoad {
   readonly cacheTokens: number;
   /** Start of the process, Unix time; 0 where the engine does not say. */
   readonly startedAtSeconds: number;
+  /** Prompt tokens looked for in its prefix cache since its start, and found there; 0 where it does not say. */
+  readonly prefixTokens: number;
+  readonly prefixHitTokens: number;
+  /** Null where it does not say: vLLM does not before the first request to one. */
+  readonly adapters: EngineAdapters | null;
 }
 
-interface EngineNames {
-  readonly waiting: readonly string[];
+/** LoRA adapters, by the requests the engine has for them now. One without any may be in its memory still. */
+export interface EngineAdapters {
+  /** Adapters that run at once. */
+  readonly slotCount: number;
   readonly running: readonly string[];
-  /** Newest name first: an engine in between may write both. */
-  readonly kvUsage: readonly string[];
+  readonly waiting: readonly string[];
 }
 
-/** Gateway API Inference Extension proposal 003, and the engines' own documents; old names where they changed. */
-const engines = {
-  vllm: {
-    waiting: ['vllm:num_requests_waiting'],
-    running: ['vllm:num_requests_running'],
-    kvUsage: ['vllm:kv_cache_usage_perc', 'vllm:gpu_cache_usage_perc'],
-  },
-  sglang: {
-    waiting: ['sglang:num_queue_reqs'],
-    running: ['sglang:num_running_reqs'],
-    kvUsage: ['sglang:token_usage'],
-  },
-  trtllm: {
-    waiting: ['trtllm_num_requests_waiting'],
-    running: ['trtllm_num_requests_running'],
-    kvUsage: ['trtllm_kv_cache_utilization'],
-  },
-  tgi: { waiting: ['tgi_queue_size'], running: ['tgi_batch_current_size'], kvUsage: [] },
-  llamacpp: { waiting: ['llamacpp:requests_deferred'], running: ['llamacpp:requests_processing'], kvUsage: [] },
-} as const satisfies Record<string, EngineNames>;
-export type EngineName = keyof typeof engines;
-const engineNames = ['vllm', 'sglang', 'trtllm', 'tgi', 'llamacpp'] as const satisfies readonly EngineName[];
+/** What an Int32 of the fleet table holds; an engine that claims more is not believed to the digit. */
+const countMax = 0x7fff_ffff;
+/** Below it the share of the cache in use says little about the size of the cache. */
+const usageToTellSizeMin = 0.02;
 
-interface Wanted {
-  readonly engine: EngineName;
-  readonly kind: 'waiting' | 'running' | 'kvUsage';
-  /** Position in its list: 0 is the newest name. */
-  readonly age: number;
-}
-const wantedByName = new Map<string, Wanted>();
-for (const engine of engineNames) {
-  for (const kind of ['waiting', 'running', 'kvUsage'] as const) {
-    for (const [age, name] of engines[engine][kind].entries()) wantedByName.set(name, { engine, kind, age });
+/** What was read of one engine's names: by field, NaN where there was none. */
+class Reading {
+  readonly values = new Float64Array(fieldCount).fill(Number.NaN);
+  readonly #ages = new Float64Array(fieldCount).fill(Number.POSITIVE_INFINITY);
+
+  note({ field, age }: Wanted, value: number): void {
+    if (age > this.#ages[field]!) return;
+    this.values[field] = age < this.#ages[field]! ? value : fold(field, this.values[field]!, value);
+    this.#ages[field] = age;
   }
-}
-const prefixes = ['vllm:', 'sglang:', 'trtllm_', 'tgi_', 'llamacpp:', 'process_start_time_seconds'] as const;
-/** vLLM: an info metric, whose labels say how large the cache is. */
-const cacheInfo = 'vllm:cache_config_info';
-/** SGLang. */
-const cacheTokensName = 'sglang:max_total_num_tokens';
-const startName = 'process_start_time_seconds';
 
-export function hasEngineMetrics(engine: string): boolean {
-  return engine === 'auto' || Object.hasOwn(engines, engine);
+  /** 0 where the page has none. */
+  of(field: Field): number {
+    return this.values[field]! || 0;
+  }
+
+  has(field: Field): boolean {
+    return !Number.isNaN(this.values[field]!);
+  }
 }
 
 /**
@@ -73,63 +62,134 @@ export function hasEngineMetrics(engine: string): boolean {
  * row with an empty priority is their total.
  */
 export function parseEngineMetrics(text: string): EngineLoad | null {
-  let engine: EngineName | null = null;
-  let queueDepth = 0;
-  let runningRequests = 0;
-  let kvCacheUsageRatio = 0;
-  let kvUsageAge = Infinity;
-  let cacheTokens = 0;
+  const readings = new Map<EngineName, Reading>();
   let startedAtSeconds = 0;
+  let cacheTokens = 0;
+  let adapters: EngineAdapters | null = null;
+  let adaptersAt = Number.NEGATIVE_INFINITY;
   for (let start = 0; start < text.length;) {
     let end = text.indexOf('\n', start);
     if (end === -1) end = text.length;
-    if (prefixes.some((prefix) => text.startsWith(prefix, start))) {
+    const rows = text.charCodeAt(start) === hash ? undefined : wantedByName.get(nameAt(text, start, end));
+    if (rows !== undefined) {
       const line = text.slice(start, end);
-      const name = nameOf(line);
-      const wanted = wantedByName.get(name);
-      if (name === cacheInfo) cacheTokens += cacheTokensOf(line);
-      else if (name === cacheTokensName) cacheTokens += Math.max(0, valueOf(line)) || 0;
-      else if (name === startName) startedAtSeconds = valueOf(line) || 0;
-      const value = wanted === undefined ? NaN : valueOf(line);
-      if (wanted !== undefined && value >= 0 && !/[{,]priority="[^"]/.test(line)) {
-        engine = wanted.engine;
-        if (wanted.kind === 'waiting') queueDepth += value;
-        else if (wanted.kind === 'running') runningRequests += value;
-        else if (wanted.age < kvUsageAge) {
-          kvUsageAge = wanted.age;
-          kvCacheUsageRatio = value;
-        } else if (wanted.age === kvUsageAge) kvCacheUsageRatio = Math.max(kvCacheUsageRatio, value);
+      const value = valueOf(line);
+      for (const row of rows) {
+        if (!(value >= 0) || (row.label !== null && !row.label.test(line)) || otherPriority.test(line)) continue;
+        const { field } = row;
+        if (field === Field.startedAt) startedAtSeconds = Math.max(startedAtSeconds, value);
+        else if (field === Field.cacheInfo) cacheTokens += cacheTokensOf(line);
+        else if (field === Field.adapterInfo) {
+          // Rows of other moments stay on the page; the value is when a row was true.
+          if (value < adaptersAt) continue;
+          adaptersAt = value;
+          adapters = adaptersOf(line);
+        } else readingOf(readings, row.engine).note(row, value);
       }
     }
     start = end + 1;
   }
-  if (engine === null) return null;
+  const engine = engineNames.find((name) => isEngine(readings.get(name)));
+  if (engine === undefined) return null;
+  const reading = readings.get(engine)!;
+  const { prefixTokens, prefixHitTokens } = prefixCounts(reading);
   return {
     engine,
-    queueDepth: Math.min(countMax, Math.round(queueDepth)),
-    runningRequests: Math.min(countMax, Math.round(runningRequests)),
-    kvCacheUsageRatio: Math.min(1, kvCacheUsageRatio),
-    cacheTokens,
+    queueDepth: count(waitingOf(reading) + reading.of(Field.pending)),
+    runningRequests: count(reading.of(Field.running)),
+    kvCacheUsageRatio: Math.min(1, reading.of(Field.kvUsage)),
+    cacheTokens: cacheTokens > 0 && !reading.has(Field.cacheTokens) ? cacheTokens : cacheSize(reading),
     startedAtSeconds,
+    prefixTokens,
+    prefixHitTokens,
+    adapters,
   };
 }
 
-/** What an Int32 of the fleet table holds; an engine that claims more is not believed to the digit. */
-const countMax = 0x7fff_ffff;
+const hash = 35;
+const brace = 123;
+const space = 32;
+const tab = 9;
+const otherPriority = /[{,]priority="[^"]/;
 
-/** 0 when a label is missing or says `None`. */
-function cacheTokensOf(line: string): number {
-  const blocks = Number(/[{,]num_gpu_blocks="(\d+)"/.exec(line)?.[1] ?? 0);
-  return blocks * Number(/[{,]block_size="(\d+)"/.exec(line)?.[1] ?? 0);
+function readingOf(readings: Map<EngineName, Reading>, engine: EngineName): Reading {
+  let reading = readings.get(engine);
+  if (reading === undefined) {
+    reading = new Reading();
+    readings.set(engine, reading);
+  }
+  return reading;
 }
 
-function nameOf(line: string): string {
-  const end = line.search(/[{ \t]/);
-  return end === -1 ? line : line.slice(0, end);
+function isEngine(reading: Reading | undefined): boolean {
+  return (
+    reading !== undefined && (reading.has(Field.waiting) || reading.has(Field.running) || reading.has(Field.pending))
+  );
+}
+
+/** Triton did not always say how many wait: they are those of all phases that are not in the batch. */
+function waitingOf(reading: Reading): number {
+  if (reading.has(Field.waiting)) return reading.of(Field.waiting);
+  return Math.max(0, reading.of(Field.active) - reading.of(Field.running));
+}
+
+function cacheSize(reading: Reading): number {
+  if (reading.of(Field.cacheTokens) > 0) return reading.of(Field.cacheTokens);
+  const blocks = reading.of(Field.blocks) || reading.of(Field.usedBlocks) + reading.of(Field.freeBlocks);
+  const size = blocks * reading.of(Field.blockTokens);
+  if (size > 0) return size;
+  const usage = reading.of(Field.kvUsage);
+  return usage < usageToTellSizeMin ? 0 : Math.round(reading.of(Field.usedTokens) / usage);
+}
+
+function prefixCounts(reading: Reading): { readonly prefixTokens: number; readonly prefixHitTokens: number } {
+  const hitBlocks = reading.of(Field.prefixHitBlocks);
+  const blocks = hitBlocks + reading.of(Field.prefixMissBlocks);
+  const blockTokens = reading.of(Field.blockTokens);
+  const prefixTokens = reading.of(Field.prefixTokens) || blocks * blockTokens;
+  const hits = reading.of(Field.prefixHitTokens) || hitBlocks * blockTokens;
+  return { prefixTokens, prefixHitTokens: Math.min(hits, prefixTokens) };
+}
+
+function count(value: number): number {
+  return Math.min(countMax, Math.round(value));
+}
+
+/** 0 when a label is missing or says `None`. vLLM: `num_gpu_blocks` of `block_size`; SGLang: `num_pages` of `page_size`. */
+function cacheTokensOf(line: string): number {
+  const blocks = Number(/[{,]num_(?:gpu_blocks|pages)="(\d+)"/.exec(line)?.[1] ?? 0);
+  return blocks * Number(/[{,](?:block|page)_size="(\d+)"/.exec(line)?.[1] ?? 0);
+}
+
+function adaptersOf(line: string): EngineAdapters {
+  return {
+    slotCount: Number(/[{,]max_lora="(\d+)"/.exec(line)?.[1] ?? 0),
+    running: namesOf(/[{,]running_lora_adapters="((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? ''),
+    waiting: namesOf(/[{,]waiting_lora_adapters="((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? ''),
+  };
+}
+
+/** The page was read as latin1; a label value has its quotes, backslashes and line ends escaped. */
+function namesOf(list: string): string[] {
+  return Buffer.from(list, 'latin1')
+    .toString('utf8')
+    .replace(/\\(["\\n])/g, (_, escaped: string) => (escaped === 'n' ? '\n' : escaped))
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+}
+
+function nameAt(text: string, start: number, end: number): string {
+  let at = start;
+  for (; at < end; at++) {
+    const code = text.charCodeAt(at);
+    if (code === brace || code === space || code === tab) break;
+  }
+  return text.slice(start, at);
 }
 
 /** The value of `name{labels} value [timestamp]`. Label values may hold any character, so the last brace ends them. */
 function valueOf(line: string): number {
-  const rest = line.slice(Math.max(line.lastIndexOf('}'), nameOf(line).length - 1) + 1).trim();
+  const rest = line.slice(Math.max(line.lastIndexOf('}'), nameAt(line, 0, line.length).length - 1) + 1).trim();
   return rest === '' ? NaN : Number(rest.split(/[ \t]/, 1)[0]);
 }

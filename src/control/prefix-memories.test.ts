@@ -51,7 +51,8 @@ function hold(made: PrefixMemories, config: Config, endpointIndex: number): void
 }
 
 function loadOf(startedAtSeconds: number, cacheTokens = 0): EngineLoad {
-  return { engine: 'vllm', queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, cacheTokens, startedAtSeconds };
+  const load = { engine: 'vllm', queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0 } as const;
+  return { ...load, cacheTokens, startedAtSeconds, prefixTokens: 0, prefixHitTokens: 0, adapters: null };
 }
 
 test('prefix memories: when a reload reorders, adds and removes endpoints, each keeps what it holds, and nobody inherits', () => {

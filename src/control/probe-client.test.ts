@@ -70,3 +70,15 @@ test('probe: when nobody listens or the answer is endless, it fails with a short
   const error: unknown = await endless.client.get(endless.target, '/', 5000).catch((thrown: unknown) => thrown);
   expect(probeFailure(error)).toMatch(/longer than \d+ bytes/);
 });
+
+test('probe: when asked on a kept connection, the next question goes the same way, and a check does not', async () => {
+  const ports = new Set<number | undefined>();
+  const { client, target } = await serve((request, response) => {
+    ports.add(request.socket.remotePort);
+    response.end('fine');
+  });
+  for (let count = 0; count < 3; count++) expect((await client.getKept(target, '/metrics', 1000)).text).toBe('fine');
+  expect(ports.size).toBe(1);
+  await client.get(target, '/health', 1000);
+  expect(ports.size).toBe(2);
+});

@@ -1,8 +1,11 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../core/index.ts';
 import type { FleetTable } from '../shm/index.ts';
-import { hasEngineMetrics, parseEngineMetrics } from './engine-metrics.ts';
-import type { EngineLoad, EngineName } from './engine-metrics.ts';
+import { parseEngineMetrics } from './engine-metrics.ts';
+import type { EngineLoad } from './engine-metrics.ts';
+import { hasEngineMetrics, metricsPaths } from './engine-names.ts';
+import type { EngineName } from './engine-names.ts';
+import { HitWindow } from './hit-window.ts';
 import { probeFailure } from './probe-client.ts';
 import type { Probe, ProbeTarget } from './probe-client.ts';
 
@@ -30,7 +33,6 @@ const intervalPerEndpointMs = 5;
 const recheckMs = 60_000;
 const failureIntervalMaxMs = 10_000;
 const timeoutMs = 1000;
-const path = '/metrics';
 
 export class Scraper {
   readonly #options: ScraperOptions;
@@ -68,6 +70,16 @@ export class Scraper {
     return this.#loops.get(slot)?.engine ?? null;
   }
 
+  /** What it said last, or null. */
+  load(slot: number): EngineLoad | null {
+    return this.#loops.get(slot)?.last ?? null;
+  }
+
+  /** The share of prompt tokens that it had in its prefix cache of late, by its own count; null where that is not known. */
+  hitRatio(slot: number): number | null {
+    return this.#loops.get(slot)?.hits.ratio ?? null;
+  }
+
   stop(): void {
     for (const loop of this.#loops.values()) loop.stop();
     this.#loops.clear();
@@ -76,9 +88,12 @@ export class Scraper {
 
 class ScrapeLoop {
   floorMs = intervalMinMs;
+  readonly hits = new HitWindow();
   readonly #target: ProbeTarget;
   readonly #options: ScraperOptions;
   readonly #settings: string;
+  /** Where its metrics may be; the first is where they were last. */
+  #paths: readonly string[];
   #last: EngineLoad | null = null;
   #intervalMs = intervalMinMs;
   #timer: NodeJS.Timeout | null = null;
@@ -88,6 +103,12 @@ class ScrapeLoop {
     this.#target = target;
     this.#options = options;
     this.#settings = settingsOf(target);
+    const { engine, metrics } = target.pool;
+    this.#paths = metrics.path === null ? metricsPaths(engine) : [metrics.path];
+  }
+
+  get last(): EngineLoad | null {
+    return this.#last;
   }
 
   get engine(): EngineName | null {
@@ -115,20 +136,20 @@ class ScrapeLoop {
 
   /** The wait before the next one. */
   async #attempt(): Promise<number> {
-    const { fleet, probe, clock, log } = this.#options;
+    const { fleet, clock, log } = this.#options;
     const { slot, pool, endpoint } = this.#target;
     // The numbers are as of when the engine wrote them: not later than now, not earlier than the question.
     const askedAtMs = clock.refresh();
     const inflight = fleet.inflight(slot);
     try {
-      const { status, text } = await probe(this.#target, path, timeoutMs);
+      const load = await this.#ask();
       if (this.#isStopped) return 0;
-      const load = status === 200 ? parseEngineMetrics(text) : null;
       if (load === null) return recheckMs;
       if (this.#last === null) {
         log.info({ pool: pool.name, endpoint: endpoint.url, engine: load.engine }, 'endpoint reports its load');
       }
       fleet.publishScrape(slot, { ...load, scrapedAtMs: askedAtMs }, inflight);
+      this.hits.note(askedAtMs, load.prefixTokens, load.prefixHitTokens);
       this.#options.onLoad?.(this.#target, load);
       const { waiting, kvUsage } = pool.queue.saturatedAt;
       const mayRest = waiting === 0 && kvUsage === 0 && isQuiet(load, this.#last);
@@ -141,6 +162,28 @@ class ScrapeLoop {
       return Math.max(this.floorMs, this.#intervalMs);
     }
   }
+
+  /** Null when none of its paths has the metrics of a known engine. */
+  async #ask(): Promise<EngineLoad | null> {
+    for (const path of this.#paths) {
+      const { status, text } = await this.#options.probe(metricsTarget(this.#target), path, timeoutMs);
+      if (this.#isStopped) return null;
+      const load = status === 200 ? parseEngineMetrics(text) : null;
+      if (load === null) continue;
+      this.#paths = [path, ...this.#paths.filter((other) => other !== path)];
+      return load;
+    }
+    return null;
+  }
+}
+
+/** Triton has its metrics on a port of their own, 8002. */
+function metricsTarget(target: ProbeTarget): ProbeTarget {
+  const { pool, endpoint } = target;
+  const { port } = pool.metrics;
+  if (port === 0) return target;
+  const host = endpoint.host.includes(':') ? `[${endpoint.host}]` : endpoint.host;
+  return { ...target, endpoint: { ...endpoint, url: `${endpoint.tls ? 'https' : 'http'}://${host}:${port}` } };
 }
 
 /** KV usage moves a little with every token; a change below a hundredth is not worth a closer look. */
@@ -154,5 +197,13 @@ function isQuiet(load: EngineLoad, last: EngineLoad | null): boolean {
 }
 
 function settingsOf({ pool, endpoint }: ProbeTarget): string {
-  return JSON.stringify([pool.engine, pool.tls, pool.credential, pool.dialect, pool.queue.saturatedAt, endpoint.url]);
+  return JSON.stringify([
+    pool.engine,
+    pool.metrics,
+    pool.tls,
+    pool.credential,
+    pool.dialect,
+    pool.queue.saturatedAt,
+    endpoint.url,
+  ]);
 }

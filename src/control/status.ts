@@ -119,6 +119,8 @@ export interface PoolStatus {
   readonly skus: readonly SkuStatus[];
   readonly endpoints: readonly (EndpointStatus & {
     readonly engine: string | null;
+    /** Of the prompt tokens of the last one to two minutes, those it had in its prefix cache, by its own count. */
+    readonly engine_hit_ratio: number | null;
     readonly checks: HealthMode;
     readonly last_check_failure: string | null;
     /** Null where its KV events are not followed. */
@@ -188,6 +190,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
         endpoints: endpoints.map((endpoint, index) => ({
           ...endpoint,
           engine: control.scraper.engine(slots[index]!),
+          engine_hit_ratio: control.scraper.hitRatio(slots[index]!),
           checks: control.health.mode(slots[index]!),
           last_check_failure: control.health.lastFailure(slots[index]!),
           kv_events: control.kvEvents.status(slots[index]!),

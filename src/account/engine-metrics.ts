@@ -1,0 +1,13 @@
+import type { MetricRow } from './metric-row.ts';
+
+/** Rows of the table in metrics.ts: what engines say of themselves. */
+export const engineRows = {
+  engineHitRatio: {
+    name: 'penstock_engine_prefix_hit_ratio',
+    type: 'gauge',
+    unit: 'ratio',
+    source: 'scrape',
+    labels: ['pool', 'endpoint'],
+    help: 'Prompt tokens the engine had in its prefix cache, of those it looked for in the last one to two minutes, by its own count.',
+  },
+} as const satisfies Record<string, MetricRow>;
