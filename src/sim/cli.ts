@@ -14,6 +14,8 @@ export const simFlags = {
   name: { type: 'string' },
   model: { type: 'string', multiple: true },
   lora: { type: 'string', multiple: true },
+  'max-loras': { type: 'string' },
+  'lora-load-ms': { type: 'string' },
   speed: { type: 'string' },
   seed: { type: 'string' },
   'kv-blocks': { type: 'string' },
@@ -43,6 +45,8 @@ export const simHelp = `penstock sim [flags]: one simulated vLLM server
   --name NAME              sent as x-sim-endpoint (${simDefaults.name})
   --model NAME             served model; may be given more than once (${simDefaults.models[0]})
   --lora NAME              served LoRA adapter; may be given more than once
+  --max-loras N            adapters in memory at once (${simDefaults.loraCountMax})
+  --lora-load-ms N         milliseconds to load one that is not, at speed 1 (${simDefaults.loraLoadMs})
   --speed X                1 real time, 10 ten times faster, 0 answers at once (${simDefaults.speed})
   --prefill-rate N         prompt tokens a second (${simDefaults.prefillTokensPerSecond})
   --prefill-pair-ms X      milliseconds per pair of prompt tokens, for attention (${simDefaults.prefillMsPerTokenPair})
@@ -79,6 +83,8 @@ const numberFlags = [
   ['max-model-len', 'maxModelLen'],
   ['keep-alive-ms', 'keepAliveMs'],
   ['transfer-lease-ms', 'transferLeaseMs'],
+  ['max-loras', 'loraCountMax'],
+  ['lora-load-ms', 'loraLoadMs'],
 ] as const;
 
 function oneOf<const Name extends string>(flag: string, text: string, names: readonly Name[]): Name {

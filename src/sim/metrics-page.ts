@@ -143,6 +143,8 @@ export function metricsPage(context: SimContext): string {
   page.head('sim_aborted_total', 'Generations whose client went away, by phase.', 'counter');
   for (const [phase, count] of Object.entries(metrics.aborted))
     page.row('sim_aborted_total', count, [['phase', phase]], []);
+  page.head('sim_adapter_loads_total', 'LoRA adapters loaded.', 'counter');
+  page.row('sim_adapter_loads_total', engine.adapters.loadCount, [], []);
   page.head('sim_requests_total', 'Requests by path.', 'counter');
   for (const [path, count] of context.requestsByPath) page.row('sim_requests_total', count, [['path', path]], []);
   page.head('sim_active', 'Requests whose response has not ended.', 'gauge');

@@ -24,6 +24,8 @@ export interface SimSettings {
   readonly loraAdapters: readonly string[];
   /** Adapters that run at once; reported as `max_lora`. */
   readonly loraCountMax: number;
+  /** What loading an adapter adds to a step, at speed 1: from a local disk. */
+  readonly loraLoadMs: number;
   /** 1 is real time, 10 is ten times faster, 0 answers at once (no delays, same accounting). */
   readonly speed: number;
   /** Prompt tokens a second of one long chunk, before the attention term. */
@@ -79,6 +81,7 @@ export const simDefaults = {
   models: ['meta-llama/Llama-3.1-8B-Instruct'],
   loraAdapters: [],
   loraCountMax: 4,
+  loraLoadMs: 300,
   speed: 1,
   prefillTokensPerSecond: 51_300,
   decodeTokensPerSecond: 166,
@@ -131,10 +134,12 @@ export function resolveSettings(options: SimOptions): SimSettings {
     'blockSize',
     'kvBlocks',
     'maxModelLen',
+    'loraCountMax',
   ] as const;
   for (const key of positive) {
     if (!(settings[key] > 0)) throw new RangeError(`${key} must be above 0`);
   }
+  if (!(settings.loraLoadMs >= 0)) throw new RangeError('loraLoadMs must be 0 or above');
   if (!(settings.speed >= 0)) throw new RangeError('speed must be 0 or above');
   if (settings.models.length === 0) throw new RangeError('models must name at least one model');
   return { ...settings, maxModelLen: Math.min(settings.maxModelLen, settings.kvBlocks * settings.blockSize) };

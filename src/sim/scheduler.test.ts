@@ -30,7 +30,7 @@ function rig(options: SimOptions = {}) {
   const submit = (
     prompt: readonly number[],
     outputCount: number,
-    extra: { priority?: number; prefixSeed?: number } = {},
+    extra: { priority?: number; prefixSeed?: number; adapter?: string } = {},
   ): Told => {
     const told: Told = {
       tokenMs: [],
@@ -39,7 +39,7 @@ function rig(options: SimOptions = {}) {
         prompt: Int32Array.from(prompt),
         blockSize: settings.blockSize,
         priority: extra.priority ?? 0,
-        adapter: '',
+        adapter: extra.adapter ?? '',
         prefixSeed: extra.prefixSeed ?? 0,
         sink: {
           onToken: () => {
@@ -249,4 +249,34 @@ test('sequence: when each pair of phases is tried, only the drawn transitions ar
       else expect(attempt, `${from} to ${next}`).toThrow('illegal sequence transition');
     }
   }
+});
+
+test('scheduler: when an adapter is not in memory, the batch waits while it is loaded, and the next time it does not', () => {
+  const { engine, time, submit } = rig({ loraCountMax: 1, loraLoadMs: 100 });
+  const first = submit([1], 1, { adapter: 'a' });
+  time.advance(1000);
+  expect(first.tokenMs).toEqual([111]);
+  const again = submit([1], 1, { adapter: 'a' });
+  time.advance(1000);
+  expect(again.tokenMs).toEqual([1011]);
+  submit([1], 1, { adapter: 'b' });
+  time.advance(1000);
+  expect([engine.adapters.loadCount, [...engine.adapters.loaded]]).toEqual([2, ['b']]);
+});
+
+test('scheduler: when all places for adapters run, another one waits, and those behind it do not', () => {
+  const { engine, time, submit } = rig({ loraCountMax: 1, loraLoadMs: 0 });
+  const running = submit([1], 4, { adapter: 'a' });
+  time.advance(1);
+  const blocked = submit([1], 1, { adapter: 'b' });
+  const base = submit([1], 1);
+  const same = submit([1], 1, { adapter: 'a' });
+  time.advance(20);
+  expect([base.finished, same.finished, blocked.finished], 'in the next step').toEqual([null, null, null]);
+  time.advance(10);
+  expect([base.finished, same.finished, blocked.finished]).toEqual(['length', 'length', null]);
+  expect(engine.waitingCount).toBe(1);
+  time.advance(1000);
+  expect([running.finished, blocked.finished]).toEqual(['length', 'length']);
+  expect(engine.adapters.loadCount).toBe(2);
 });

@@ -11,6 +11,7 @@
  * not slow the engine down: the steps that are due run at once. At speed 0 steps take no time and run inside `submit`.
  */
 import { assert } from '../core/index.ts';
+import { AdapterSlots } from './adapter-slots.ts';
 import { EngineMetrics } from './engine-metrics.ts';
 import type { AbortPhase } from './engine-metrics.ts';
 import { KvCache } from './kv-cache.ts';
@@ -33,6 +34,7 @@ const abortPhases: readonly AbortPhase[] = ['queued', 'prefill', 'decode'];
 export class Engine {
   readonly cache: KvCache;
   readonly metrics: EngineMetrics;
+  readonly adapters: AdapterSlots;
   /** Stretches every step; the `slow_factor` fault sets it. Called once a step. */
   slowFactor: () => number = () => 1;
   /** Called when a step was scheduled: the cache has changed as far as it does. */
@@ -41,6 +43,8 @@ export class Engine {
   readonly #waiting = new WaitingQueue();
   readonly #running: Sequence[] = [];
   #order = 0;
+  /** What loading adapters takes of the step that is being made. The whole batch waits for it, as in vLLM. */
+  #loadMs = 0;
   /** When the step under way ends (or, at speed 0, ended). */
   #stepEndMs = 0;
   #isStepOpen = false;
@@ -52,6 +56,7 @@ export class Engine {
     this.#settings = settings;
     this.cache = new KvCache(settings.kvBlocks, settings.blockSize);
     this.metrics = new EngineMetrics(settings.maxModelLen);
+    this.adapters = new AdapterSlots(settings.loraCountMax);
   }
 
   get runningCount(): number {
@@ -160,8 +165,10 @@ export class Engine {
     if (!this.#isStepOpen) return false;
     this.metrics.steps++;
     if (!isInstant) {
-      this.#stepEndMs += (stepMs(this.#running, this.#settings) * this.slowFactor()) / this.#settings.speed;
+      const ms = stepMs(this.#running, this.#settings) + this.#loadMs;
+      this.#stepEndMs += (ms * this.slowFactor()) / this.#settings.speed;
     }
+    this.#loadMs = 0;
     return true;
   }
 
@@ -185,9 +192,15 @@ export class Engine {
 
   #admitWaiting(budgetAtStart: number): number {
     let budget = budgetAtStart;
+    const passed: Sequence[] = [];
     while (budget > 0 && this.#running.length < this.#settings.maxBatchSize) {
       const sequence = this.#waiting.peek();
       if (sequence === undefined) break;
+      if (!this.#hasPlaceForAdapter(sequence)) {
+        this.#waiting.remove(sequence);
+        passed.push(sequence);
+        continue;
+      }
       const { blockSize } = this.cache;
       const keys = sequence.blockKeys;
       const hitBlocks = this.cache.match(
@@ -198,6 +211,7 @@ export class Engine {
       const freshBlocks = Math.ceil((hitBlocks * blockSize + count) / blockSize) - hitBlocks;
       if (freshBlocks + this.cache.freeAmong(keys, hitBlocks) > this.cache.freeCount) break;
       this.#waiting.remove(sequence);
+      this.#useAdapter(sequence);
       this.cache.takeCached(keys, hitBlocks, sequence.blocks);
       sequence.computedCount = hitBlocks * blockSize;
       sequence.become(Phase.prefill);
@@ -212,7 +226,27 @@ export class Engine {
       this.#schedule(sequence, count);
       budget -= count;
     }
+    for (const sequence of passed) this.#waiting.push(sequence);
     return budget;
+  }
+
+  #hasPlaceForAdapter({ adapter }: Sequence): boolean {
+    if (adapter === '') return true;
+    const running = this.#runningAdapters();
+    return running.has(adapter) || running.size < this.#settings.loraCountMax;
+  }
+
+  #useAdapter({ adapter }: Sequence): void {
+    if (adapter === '') return;
+    const mustLoad = this.adapters.tryUse(adapter, this.#runningAdapters());
+    assert(mustLoad !== null, 'admitted sequence did not get a place for its adapter');
+    if (mustLoad) this.#loadMs += this.#settings.loraLoadMs;
+  }
+
+  #runningAdapters(): ReadonlySet<string> {
+    const names = new Set<string>();
+    for (const { adapter } of this.#running) if (adapter !== '') names.add(adapter);
+    return names;
   }
 
   /** Takes blocks until `count` more tokens fit. On false the sequence keeps what it got. */

@@ -104,6 +104,7 @@ export function loadAdapter(exchange: SimExchange, body: JsonObject): void {
 export function unloadAdapter(exchange: SimExchange, body: JsonObject): void {
   const name = stringAt(body, 'lora_name') ?? '';
   if (!exchange.context.adapters.delete(name)) throw new ApiError(404, `The lora adapter '${name}' cannot be found.`);
+  exchange.context.engine.adapters.forget(name);
   exchange.sendPlain(200, `Success: LoRA adapter '${name}' removed successfully.`, { 'content-type': 'text/plain' });
 }
 

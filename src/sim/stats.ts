@@ -23,6 +23,9 @@ export interface SimStats {
   readonly completionTokens: number;
   readonly preemptions: number;
   readonly steps: number;
+  /** Adapters loaded so far, and those in memory, least recently used first. */
+  readonly adapterLoads: number;
+  readonly adaptersLoaded: readonly string[];
   readonly finished: Readonly<Record<FinishReason | 'abort' | 'error', number>>;
   /** Generations whose client went away, by what they were doing. */
   readonly aborted: Readonly<Record<AbortPhase, number>>;
@@ -56,6 +59,8 @@ export function statsOf(context: SimContext): SimStats {
     completionTokens: metrics.completionTokens,
     preemptions: metrics.preemptions,
     steps: metrics.steps,
+    adapterLoads: engine.adapters.loadCount,
+    adaptersLoaded: [...engine.adapters.loaded],
     finished: { ...metrics.finished },
     aborted: { ...metrics.aborted },
     requests: Object.fromEntries(context.requestsByPath),
