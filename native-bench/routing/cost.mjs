@@ -157,6 +157,7 @@ class Gateway {
       ordinals: endpoints.map((_, index) => index),
       learned: new KvLearned(),
       policy: makePolicy('kv_aware', this.#view.hashes, random),
+      residents: null,
       fallback: makePicker('kv_aware', endpointCount, { random, shardIndex: 0 }),
       random,
     });
@@ -198,6 +199,9 @@ class Gateway {
       modelRow: otherRow,
       mayProbe: true,
       fits: null,
+      modelKey: 0,
+      contextTokens: 0,
+      loading: 0,
     };
     this.#kv.look(request);
     request.endpointIndex = pickEndpoint(this.#view, this.#kv, request, this.#nowMs);

@@ -57,6 +57,8 @@ export function renderFrame(frame: Frame, last: Frame | null): string {
         'out/s',
         'room in',
         'room out',
+        'models',
+        'context',
       ],
       status.pools.flatMap((pool) =>
         pool.endpoints.map((endpoint) => [
@@ -73,6 +75,7 @@ export function renderFrame(frame: Frame, last: Frame | null): string {
           count(endpoint.completion_tokens_per_second),
           optional(endpoint.prompt_headroom, count),
           optional(endpoint.completion_headroom, count),
+          ...modelCells(endpoint.catalogue),
         ]),
       ),
     ),
@@ -97,6 +100,14 @@ export function renderFrame(frame: Frame, last: Frame | null): string {
     );
   }
   return lines.join('\n') + '\n';
+}
+
+/** Models, with adapters behind a plus, and tokens of the longest context. */
+function modelCells(catalogue: Status['pools'][number]['endpoints'][number]['catalogue']): [string, string] {
+  if (catalogue === null) return ['-', '-'];
+  const { models, adapters, further } = catalogue;
+  const named = adapters.length === 0 ? count(models.length) : `${count(models.length)}+${count(adapters.length)}`;
+  return [further === 0 ? named : `${named}..`, optional(catalogue.context_tokens, count)];
 }
 
 /** Columns as wide as their widest cell; numbers to the right. */

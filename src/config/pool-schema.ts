@@ -40,6 +40,12 @@ export const endpointShape = {
   quantization: optional(
     text({ doc: 'In which form it holds the weights, such as `fp8` or `bf16`. Targets of models may ask for it.' }),
   ),
+  context_tokens: integer({
+    default: 0,
+    min: 0,
+    max: 100_000_000,
+    doc: 'Tokens of a prompt and its answer that it can hold; 0 is as it says itself (`max_model_len`). Prompts that seem longer go elsewhere, if they fit anywhere.',
+  }),
   role: choice(['prefill', 'decode', 'both'], {
     default: 'both',
     doc: 'Which phase it serves, in a pool with `disaggregation`. With `vllm`, `both` serves either, or requests alone; with `sglang` it is an engine without a disaggregation mode, which serves them alone.',
@@ -219,6 +225,10 @@ export const pool = section(
     kv_events: optional(kvEvents),
     health: optional(health),
     metrics,
+    model_lists: flag({
+      default: true,
+      doc: 'Asks endpoints for their models (`GET /v1/models`) at start, after a restart and every 30 s, where the dialect has that and `engine` is not `none`. An endpoint that does not list the model of a request gets none of it while another lists it.',
+    }),
     connections_max: integer({
       default: 0,
       min: 0,

@@ -14,7 +14,6 @@ import type { DrainingEndpoint, SlotPlan } from './endpoint-slots.ts';
 import { warnOfExpiry } from './expiry.ts';
 import { connectionsMaxOf } from './file-limit.ts';
 import { portsToBind } from './free-port.ts';
-import { HealthMonitor } from './health.ts';
 import { KvEvents } from './kv-events/kv-events.ts';
 import { LostReleases } from './lost-releases.ts';
 import { reclaimShard } from './lost-shard.ts';
@@ -22,9 +21,8 @@ import { QueueRows } from './queue-rows.ts';
 import { PrefixMemories } from './prefix-memories.ts';
 import { bodyBudgetBytes, MemoryWatch } from './memory-watch.ts';
 import { clearReusedRows, modelRowsOf } from './model-rows.ts';
-import { ProbeClient } from './probe-client.ts';
+import { Observers } from './observers.ts';
 import { Recall } from './recall.ts';
-import { Scraper } from './scrape.ts';
 import { Sharing } from './sharing/sharing.ts';
 import { storeOf } from './sharing/store.ts';
 import { patienceDefault, ShardSet } from './shard-set.ts';
@@ -90,8 +88,7 @@ export class Control {
   readonly connectionsMax: number;
   readonly fleet: FleetTable;
   readonly shards: ShardSet;
-  readonly health: HealthMonitor;
-  readonly scraper: Scraper;
+  readonly observers: Observers;
   readonly kvEvents: KvEvents;
   readonly stalls: StallWatch;
   readonly throughput: Throughput;
@@ -101,7 +98,6 @@ export class Control {
   /** Null where nothing is shared with other gateways. */
   readonly sharing: Sharing | null;
   readonly #options: ControlOptions;
-  readonly #probes = new ProbeClient((path) => this.#texts[path]!);
   readonly #slots: EndpointSlots;
   readonly #recall: Recall;
   readonly #memoryWatch: MemoryWatch;
@@ -171,12 +167,12 @@ export class Control {
       reload: () => this.reload(),
       log,
     });
-    this.health = new HealthMonitor({ fleet: this.fleet, probe: this.#probes.get, clock: this.clock, log });
-    this.scraper = new Scraper({
-      fleet: this.fleet,
-      probe: this.#probes.getKept,
+    this.observers = new Observers({
+      memory,
+      fleet,
       clock: this.clock,
       log,
+      caOf: (path) => this.#texts[path]!,
       onLoad: ({ pool, endpoint }, load) => this.#prefixes.note(pool.name, endpoint.url, load),
     });
     this.kvEvents = new KvEvents({ log, prefixes: this.#prefixes, fleet });
@@ -251,8 +247,8 @@ export class Control {
   async start(): Promise<void> {
     const { config } = this.#snapshot;
     // First verdicts come in while the threads load.
-    void this.health.watch(probeTargetsOf(this.#snapshot));
-    this.scraper.watch(probeTargetsOf(this.#snapshot));
+    void this.observers.check(this.#snapshot);
+    this.observers.listen(this.#snapshot);
     this.kvEvents.watch(probeTargetsOf(this.#snapshot));
     this.#releaseTimer = setInterval(() => this.#slots.releaseDrained(), releaseIntervalMs).unref();
     try {
@@ -334,7 +330,7 @@ export class Control {
     for (const slot of plan.addedSlots) this.fleet.health.warmUp(slot, this.clock.refresh());
     // New endpoints are checked before they are asked to serve.
     this.#texts = next.texts;
-    await this.health.watch(probeTargetsOf(next));
+    await this.observers.check(next);
     const toldMs = performance.now();
     const refusals = await this.shards.apply(next);
     const spreadMs = Math.round((performance.now() - toldMs) * 10) / 10;
@@ -348,7 +344,7 @@ export class Control {
     this.#fingerprint = configFingerprint(loaded.config);
     this.#certificates = certificateFacts(loaded.config, loaded.texts);
     warnOfExpiry(this.#options.log, this.#certificates, Date.now());
-    this.scraper.watch(probeTargetsOf(next));
+    this.observers.listen(next);
     this.kvEvents.watch(probeTargetsOf(next));
     this.#slots.commit(plan);
     return { ok: true, version: next.version, fingerprint: this.#fingerprint, spreadMs };
@@ -359,7 +355,7 @@ export class Control {
     this.#snapshot = { ...old, version: old.version + 2 };
     this.#texts = old.texts;
     this.#slots.plan(old.config); // Sets its weights again; its endpoints all have slots.
-    await this.health.watch(probeTargetsOf(this.#snapshot));
+    await this.observers.check(this.#snapshot);
     const refusals = await this.shards.apply(this.#snapshot);
     if (refusals.length > 0)
       this.#options.log.fatal({ problems: refusals }, 'shards refused the config they had before');
@@ -377,10 +373,11 @@ export class Control {
     if (!isIdle) log.warn('exchanges were still open at the end of the drain');
     const isEnded = await this.shards.stop();
     if (!isEnded) log.error('a shard did not end');
-    for (const each of [this.health, this.scraper, this.kvEvents, this.#recall, this.#memoryWatch]) each.stop();
-    for (const each of [this.throughput, this.lostReleases, this.#prefixes, this.sharing, this.#queueRows]) each?.stop();
+    for (const each of [this.observers, this.kvEvents, this.#recall, this.#memoryWatch]) each.stop();
+    for (const each of [this.throughput, this.lostReleases, this.#prefixes, this.sharing, this.#queueRows])
+      each?.stop();
     if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);
-    await this.#probes.close();
+    await this.observers.close();
     this.#phase = 'stopped';
     this.#stopped.resolve(isEnded);
   }

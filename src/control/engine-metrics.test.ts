@@ -171,3 +171,13 @@ test('scrape: when adapter names are not ASCII, or quoted, they are read as they
   const text = Buffer.from(`vllm:num_requests_running 0\n${row}`).toString('latin1');
   expect(parseEngineMetrics(text)?.adapters).toEqual({ slotCount: 4, running: ['naïve', 'a"b'], waiting: [] });
 });
+
+test('scrape: when the size of a cache is told only by its use, it stays the same while that changes', () => {
+  const sizes = [0.05, 0.1002, 0.25, 0.777, 0.999].map((usage) => {
+    const tokens = Math.round(40_960 * usage);
+    return parseEngineMetrics(
+      `llamacpp:requests_processing 1\nllamacpp:kv_cache_usage_ratio ${usage.toFixed(3)}\nllamacpp:kv_cache_tokens ${tokens}`,
+    )?.cacheTokens;
+  });
+  expect(new Set(sizes)).toEqual(new Set([38_968]));
+});

@@ -139,7 +139,9 @@ function cacheSize(reading: Reading): number {
   const size = blocks * reading.of(Field.blockTokens);
   if (size > 0) return size;
   const usage = reading.of(Field.kvUsage);
-  return usage < usageToTellSizeMin ? 0 : Math.round(reading.of(Field.usedTokens) / usage);
+  const estimate = usage < usageToTellSizeMin ? 0 : reading.of(Field.usedTokens) / usage;
+  // It differs a little from page to page, and another size is another cache: the nearest quarter of an octave stays the same.
+  return estimate < 1 ? 0 : Math.round(2 ** (Math.round(Math.log2(estimate) * 4) / 4));
 }
 
 function prefixCounts(reading: Reading): { readonly prefixTokens: number; readonly prefixHitTokens: number } {

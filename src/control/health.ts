@@ -25,6 +25,8 @@ export interface HealthMonitorOptions {
   readonly probe: Probe;
   readonly clock: Clock;
   readonly log: Logger;
+  /** It was unhealthy, and is not any more. */
+  readonly onBack?: (target: ProbeTarget) => void;
   /** 0..1, for the jitter. */
   readonly random?: () => number;
 }
@@ -190,7 +192,10 @@ class EndpointWatch {
     const { slot, pool, endpoint } = this.#target;
     const isHealthy = this.#judge.isHealthy === true;
     // It was down: its caches are cold, and everybody else's requests would go where nobody is.
-    if (isHealthy && this.#isKnown) this.#options.fleet.health.warmUp(slot, this.#options.clock.refresh());
+    if (isHealthy && this.#isKnown) {
+      this.#options.fleet.health.warmUp(slot, this.#options.clock.refresh());
+      this.#options.onBack?.(this.#target);
+    }
     this.#isKnown = true;
     this.#options.fleet.setState(slot, isHealthy ? EndpointState.healthy : EndpointState.unhealthy);
     const fields = { pool: pool.name, endpoint: endpoint.url, ...(failure === null ? {} : { reason: failure }) };

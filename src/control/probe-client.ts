@@ -4,8 +4,8 @@ import type { EndpointConfig, PoolConfig } from '../config/index.ts';
 
 /**
  * Control's own requests to endpoints: health checks, metric scrapes, lists of models. A check has a connection of its own,
- * closed after the answer: one that rides on a kept connection says nothing about whether a new one can be made. For the
- * others a connection is kept from one to the next, which takes a sixth off control's CPU time.
+ * closed after the answer: one that rides on a kept connection says nothing about whether a new one can be made. For
+ * scrapes one is kept from each to the next, which takes a sixth off control's CPU time.
  */
 export interface ProbeAnswer {
   readonly status: number;

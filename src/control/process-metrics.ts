@@ -29,7 +29,7 @@ export function renderMetrics(control: Control, series: SeriesSnapshot): string 
         add(metrics.endpointThroughput, [...labels, kind], now);
         if (headroom !== null) add(metrics.endpointHeadroom, [...labels, kind], headroom);
       }
-      const hitRatio = control.scraper.hitRatio(slot);
+      const hitRatio = control.observers.scraper.hitRatio(slot);
       if (hitRatio !== null) add(metrics.engineHitRatio, labels, hitRatio);
       const state = endpointStateName(fleet, slot, nowMs);
       for (const name of endpointStateNames) add(metrics.endpointState, [...labels, name], name === state ? 1 : 0);

@@ -1,6 +1,8 @@
 import { metrics } from '../account/metrics.ts';
 import { Admission, QueueTable, SharedBudget } from '../shm/index.ts';
 import type { CounterSeries, SeriesSnapshot } from '../shm/index.ts';
+import { catalogueStatus } from './catalogue-status.ts';
+import type { CatalogueStatus } from './catalogue-status.ts';
 import type { Control } from './control.ts';
 import { skuStatuses } from './endpoint-health.ts';
 import type { SkuStatus } from './endpoint-health.ts';
@@ -121,6 +123,8 @@ export interface PoolStatus {
     readonly engine: string | null;
     /** Of the prompt tokens of the last one to two minutes, those it had in its prefix cache, by its own count. */
     readonly engine_hit_ratio: number | null;
+    /** By its own list; null when that is not known. */
+    readonly catalogue: CatalogueStatus | null;
     readonly checks: HealthMode;
     readonly last_check_failure: string | null;
     /** Null where its KV events are not followed. */
@@ -189,10 +193,11 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
         skus: skuStatuses(endpoints, gpuSecondsOf(counters, pool.name)),
         endpoints: endpoints.map((endpoint, index) => ({
           ...endpoint,
-          engine: control.scraper.engine(slots[index]!),
-          engine_hit_ratio: control.scraper.hitRatio(slots[index]!),
-          checks: control.health.mode(slots[index]!),
-          last_check_failure: control.health.lastFailure(slots[index]!),
+          engine: control.observers.scraper.engine(slots[index]!),
+          engine_hit_ratio: control.observers.scraper.hitRatio(slots[index]!),
+          catalogue: catalogueStatus(control.observers, slots[index]!),
+          checks: control.observers.health.mode(slots[index]!),
+          last_check_failure: control.observers.health.lastFailure(slots[index]!),
           kv_events: control.kvEvents.status(slots[index]!),
           ...ratesOf(control.throughput.of(slots[index]!)),
         })),

@@ -30,7 +30,15 @@ function pool(protocol: 'vllm' | 'sglang', roles: readonly Role[], matched: read
   const choice = new DecodeChoice(roles.length, 256, kv);
   const prompt = new PromptKeys();
   const request = (splitTokens: number, wants: number = Serves.whole | Serves.decode) => ({
-    ...{ hashKey: 0, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true, fits: null },
+    ...{
+      hashKey: 0,
+      tried: new TriedEndpoints(),
+      modelRow: otherRow,
+      modelKey: 0,
+      contextTokens: 0,
+      mayProbe: true,
+      fits: null,
+    },
     ...{ splitTokens, prompt, wants },
   });
   const pick = (splitTokens: number, wants?: number): [index: number, isAlone: boolean] => {

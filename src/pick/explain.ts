@@ -64,6 +64,8 @@ function figures(
   const { slot } = view.endpoints[index]!;
   let text = '';
   if (kv !== null) text += `;matched=${kv.matchedTokens(index)};pending=${view.pendingTokens(slot)}`;
+  const loadSeconds = comparison === null ? 0 : (kv?.loadSeconds(index) ?? 0);
+  if (loadSeconds > 0) text += `;load=${decimal(loadSeconds)}`;
   text += `;inflight=${view.inflight(slot) - own};tokens=${view.inflightTokens(slot)}`;
   const score = comparison === null ? Number.NaN : comparison.scores[index]!;
   if (!Number.isNaN(score)) text += `;score=${decimal(score)}`;

@@ -5,6 +5,11 @@ export function hashText(text: string, seed: number = 0): number {
   return mix(hash);
 }
 
+/** Of the name of a model, for the tables of what endpoints have; never 0. */
+export function modelKeyOf(name: string): number {
+  return hashText(name) || 1;
+}
+
 /** An unsigned 32-bit mix of two hashes. */
 export function mixPair(first: number, second: number): number {
   return mix(first ^ Math.imul(second, 0x9e3779b1));

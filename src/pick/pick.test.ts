@@ -43,7 +43,16 @@ function pool(pickerName: PickerName, slowStartMs = 10_000, inflightMax = 0) {
     pickEndpoint(
       view,
       picker,
-      { hashKey: 0, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true, fits: null, ...request },
+      {
+        hashKey: 0,
+        tried: new TriedEndpoints(),
+        modelRow: otherRow,
+        modelKey: 0,
+        contextTokens: 0,
+        mayProbe: true,
+        fits: null,
+        ...request,
+      },
       nowMs,
     );
   /** One fault, which is enough. */
@@ -163,7 +172,15 @@ test.each(pickerNames)(
       slowStartMs: 0,
     });
     const picker = makePicker(name, 50, { random: seeded(3), shardIndex: 0 });
-    const request = { hashKey: 1, tried: new TriedEndpoints(), modelRow: otherRow, mayProbe: true, fits: null };
+    const request = {
+      hashKey: 1,
+      tried: new TriedEndpoints(),
+      modelRow: otherRow,
+      modelKey: 0,
+      contextTokens: 0,
+      mayProbe: true,
+      fits: null,
+    };
     const first = pickEndpoint(view, picker, request, 1000);
     request.tried.add(first);
     expect(pickEndpoint(view, picker, request, 1000)).toBe(first === 40 ? 45 : 40);

@@ -1,6 +1,7 @@
 import { EndpointState, type FleetTable, Probe } from '../shm/index.ts';
 import { servesAll } from './endpoint-role.ts';
 import { hashText } from './hash.ts';
+import type { ModelFit, ModelWish } from './model-fit.ts';
 import { Saturation } from './saturation.ts';
 import type { TriedEndpoints } from './tried-endpoints.ts';
 
@@ -15,7 +16,7 @@ export interface PickEndpoint {
 }
 
 /** What a request brings to a pick. */
-export interface PickRequest {
+export interface PickRequest extends ModelWish {
   /** Same key, same endpoint, for consistent_hash. */
   readonly hashKey: number;
   /** Endpoints of the pool that failed for this request. */
@@ -54,6 +55,8 @@ export class PoolView {
   readonly fleet: FleetTable;
   readonly #rule: PickRule;
   readonly #saturation: Saturation;
+  /** What endpoints say of their models; null where they are not asked. */
+  readonly fit: ModelFit | null;
   /** Indexes that passed the screens; the first `count` are valid. */
   readonly candidates: Int32Array;
   count = 0;
@@ -67,8 +70,9 @@ export class PoolView {
   /** Bit set of `Probe`: what the attempt at the endpoint picked last is the probe of. Taken with its place. */
   probes: number = Probe.none;
 
-  constructor(endpoints: readonly PickEndpoint[], fleet: FleetTable, rule: PickRule) {
+  constructor(endpoints: readonly PickEndpoint[], fleet: FleetTable, rule: PickRule, fit: ModelFit | null = null) {
     this.endpoints = endpoints;
+    this.fit = fit;
     this.hashes = endpoints.map((endpoint) => hashText(endpoint.url));
     this.fleet = fleet;
     this.#rule = rule;
@@ -78,7 +82,7 @@ export class PoolView {
     this.shares = new Float64Array(endpoints.length).fill(1);
   }
 
-  /** Screens: healthy, not out for its answers, weighted, allowed by the route, not tried before, below its limit. */
+  /** Screens: healthy, not out for its answers, weighted, allowed by the route, not tried before, with the model, below its limit. */
   screen(request: PickRequest, nowMs: number): void {
     const { fleet } = this;
     const { slowStartMs } = this.#rule;
@@ -86,12 +90,14 @@ export class PoolView {
     this.count = 0;
     this.probationCount = 0;
     this.fullCount = 0;
+    this.fit?.begin(request);
     for (let index = 0; index < this.endpoints.length; index++) {
       const { slot, weight, serves = servesAll } = this.endpoints[index]!;
       if ((serves & wants) === 0 || weight <= 0 || fleet.state(slot) !== EndpointState.healthy) continue;
       if (fits !== null && fits[index] === 0) continue;
       if (fleet.health.isOut(slot, modelRow, nowMs)) continue;
       if (request.tried.has(index)) continue;
+      if (this.fit?.admits(index) === false) continue;
       if (this.#isFull(slot, nowMs)) this.fullCount++;
       else if (!fleet.health.isDistrusted(slot, modelRow)) {
         this.shares[index] = fleet.health.share(slot, modelRow, nowMs, slowStartMs);

@@ -20,11 +20,17 @@ export function isRepeatable({ facts, head }: GatewayExchange): boolean {
 }
 
 /** Whether anybody is left but endpoint `failed` and those that have failed before. */
-export function hasUntried({ tried, fits }: GatewayExchange, { view, split }: PoolRuntime, failed: number): boolean {
+export function hasUntried(exchange: GatewayExchange, { view, split }: PoolRuntime, failed: number): boolean {
+  const { tried, fits } = exchange;
+  view.fit?.begin(exchange);
   const useful = split === null ? servesAll : standIns(split.protocol, view.endpoints[failed]!.serves!);
   return view.endpoints.some(
     ({ serves = servesAll }, index) =>
-      index !== failed && !tried.has(index) && (serves & useful) !== 0 && (fits === null || fits[index] === 1),
+      index !== failed &&
+      !tried.has(index) &&
+      (serves & useful) !== 0 &&
+      (fits === null || fits[index] === 1) &&
+      view.fit?.admits(index) !== false,
   );
 }
 
@@ -32,6 +38,19 @@ export function hasUntried({ tried, fits }: GatewayExchange, { view, split }: Po
 function standIns(protocol: 'vllm' | 'sglang', failed: number): number {
   if (failed !== Serves.prefill) return Serves.whole | Serves.decode;
   return protocol === 'vllm' ? servesAll : Serves.prefill | Serves.whole;
+}
+
+/** Whose body is one prompt, of one context. */
+const apisWithPrompt: ReadonlySet<Api> = new Set([Api.chatCompletions, Api.completions, Api.responses, Api.messages]);
+
+/** What its context has to hold, about, by the bytes of its prompt or else of its body; 0 where those say nothing of it. */
+export function contextTokensOf(exchange: GatewayExchange, pool: PoolRuntime): number {
+  if (!apisWithPrompt.has(exchange.facts.api)) return 0;
+  return Math.floor(promptBytes(exchange) * pool.learned.ratio.of(exchange.modelLabel));
+}
+
+function promptBytes({ prompt, head, body }: GatewayExchange): number {
+  return prompt === null ? Math.max(head.contentLength, body.receivedBytes) : prompt.byteCount;
 }
 
 export function tokensToReserve(exchange: GatewayExchange): number {

@@ -14,6 +14,7 @@ import { bodyEdits } from './disaggregation/transfer-body.ts';
 import { FlowControl } from './flow-control.ts';
 import type { GatewayExchange, UpstreamEvents } from './gateway-exchange.ts';
 import type { PassiveHealth } from './passive-health.ts';
+import { noteLookup, notePlace } from './placement.ts';
 import { enterPool } from './pool-entry.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
@@ -128,6 +129,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     }
     this.#health.noteAnswer(exchange, usage);
     exchange.pool!.kv?.finish(exchange, usage, exchange.prefillUrl !== '');
+    exchange.pool!.residents.finish(exchange, (clock.nowMs - exchange.dispatchedMs) / 1000);
     this.#closer.releaseUpstream(exchange);
     if (relay.end()) this.#closer.close(exchange, 'done');
     else exchange.responseDeadlineMs = noDeadline; // The client still takes bytes; its own limit bounds one that stopped.
@@ -207,12 +209,6 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     enterPool(exchange, targetIndex, this.#state.parts);
   }
 
-  #notePlaced(isHit: boolean, exchange: GatewayExchange): void {
-    const labels = [exchange.poolName] as const;
-    this.#series.add(counterCell(this.#series, metrics.prefixLookups, labels), 1);
-    if (isHit) this.#series.add(counterCell(this.#series, metrics.prefixHits, labels), 1);
-  }
-
   /** Tries the present target, then the others in order; queues where it was only a matter of room; fails when nothing is left. */
   #seek(exchange: GatewayExchange): void {
     const targets = exchange.route!.targets;
@@ -275,6 +271,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     if (isWaiting) this.#closer.leaveQueue(exchange);
     leases.take(exchange, Lease.endpoint);
     exchange.beginAttempt(probes);
+    notePlace(this.#series, exchange, index, clock.nowMs);
     if (exchange.probes !== Probe.none) leases.take(exchange, Lease.probe);
     if (connection !== null) leases.take(exchange, Lease.connection);
     leases.take(exchange, Lease.tokens);
@@ -283,7 +280,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     this.flow.noteAttempt(exchange);
     exchange.endpointIndex = index;
     const isHit = this.#meter.placed(exchange, pool, index, split === Split.paired);
-    if (pool.kv !== null && exchange.prompt !== null) this.#notePlaced(isHit, exchange);
+    if (pool.kv !== null && exchange.prompt !== null) noteLookup(this.#series, exchange, isHit);
     exchange.endpointUrl = endpoint.address.url;
     exchange.attempts++;
     exchange.poolAttempts++;

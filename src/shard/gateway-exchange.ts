@@ -1,7 +1,14 @@
 import { Exchange, noDeadline } from '../exchange/index.ts';
 import type { MemberSpans, PromptParts, RequestScanner, ResponseParser } from '../http/index.ts';
 import type { DownstreamHooks } from '../listener/index.ts';
-import { type DecodeRequest, type KvPickRequest, type PromptKeys, servesAll, TriedEndpoints } from '../pick/index.ts';
+import {
+  type DecodeRequest,
+  type KvPickRequest,
+  Loading,
+  type PromptKeys,
+  servesAll,
+  TriedEndpoints,
+} from '../pick/index.ts';
 import { type JoinBuffer, type Reply, RequestRelay, ResponseRelay } from '../relay/index.ts';
 import type { Route } from '../route/index.ts';
 import { otherRow, Probe, type SlabPool } from '../shm/index.ts';
@@ -131,6 +138,12 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   prefillDeadlineMs = noDeadline;
   /** PickRequest: of the present target. */
   fits: Uint8Array | null = null;
+  /** PickRequest: of the model's name in the present pool. */
+  modelKey = 0;
+  /** PickRequest. */
+  contextTokens = 0;
+  /** LoadingRequest. */
+  loading: Loading = Loading.none;
 
   // The present attempt.
   /** Bit set of `Probe`: what it is the probe of. Held as a lease. */
@@ -222,6 +235,9 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.splitTokens = 0;
     this.prefillDeadlineMs = noDeadline;
     this.fits = null;
+    this.modelKey = 0;
+    this.contextTokens = 0;
+    this.loading = Loading.none;
     this.beginAttempt(Probe.none);
     this.retryCause = '';
     this.pendingReply = null;

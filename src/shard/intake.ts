@@ -194,11 +194,11 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     facts.api = kind.api;
     facts.isRepeatable = kind.isRepeatable;
     const { routes } = runtime!;
-    if (kind.api === Api.models && routes.needsModel) {
-      const answer = modelList(head.path, routes.modelNames);
+    if (kind.api === Api.models) {
+      const answer = modelList(head.path, routes, this.#state.parts.models);
       if (answer === null) this.#closer.fail(exchange, 'model_not_found', 'The model does not exist.');
-      else this.#closer.answer(exchange, answer);
-      return;
+      else if (answer !== 'ask') this.#closer.answer(exchange, answer);
+      if (answer !== 'ask') return;
     }
     const watches = watchesTransfer(facts, runtime!);
     if (!kind.hasModel && !(watches && kind.api === Api.other && head.hasBody)) return;
@@ -228,7 +228,8 @@ export class Intake implements ListenerEvents<GatewayExchange> {
     if (routes.needsModel || (watches && !isMultipart)) {
       exchange.bodyLook = isMultipart ? BodyLook.multipart : wantsWhole ? BodyLook.strictWhole : BodyLook.strict;
     } else if (!isMultipart) {
-      exchange.bodyLook = wantsWhole || chain.needsFacts ? BodyLook.casualWhole : BodyLook.casual;
+      const isMixed = runtime!.pools.some((pool) => pool.view.fit?.isMixed);
+      exchange.bodyLook = wantsWhole || isMixed || chain.needsFacts ? BodyLook.casualWhole : BodyLook.casual;
     }
     if (exchange.bodyLook !== BodyLook.none && exchange.bodyLook !== BodyLook.multipart) {
       this.#state.takeScanner(exchange, wantsPrompt, watches);

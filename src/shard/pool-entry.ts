@@ -1,5 +1,5 @@
-import { hashText } from '../pick/index.ts';
-import { flowOf, hashKeyOf, isRepeatable } from './attempt-facts.ts';
+import { hashText, modelKeyOf } from '../pick/index.ts';
+import { contextTokensOf, flowOf, hashKeyOf, isRepeatable } from './attempt-facts.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { SharedParts } from './shard-state.ts';
 
@@ -26,7 +26,10 @@ export function enterPool(
   exchange.matchedTokens = -1;
   exchange.score = Number.NaN;
   exchange.pickText = '';
-  if (pool.kv === null) return;
+  // Hashing a name takes less than finding its hash would.
+  const model = upstreamModel ?? exchange.facts.model;
+  exchange.modelKey = model === null ? 0 : modelKeyOf(model);
+  exchange.contextTokens = pool.view.fit === null ? 0 : contextTokensOf(exchange, pool);
   // Prompts are the same only to the same model.
-  exchange.prompt?.seal(hashText(upstreamModel ?? exchange.facts.model ?? '') | 0, promptSecret.value);
+  exchange.prompt?.seal(hashText(model ?? '') | 0, promptSecret.value);
 }

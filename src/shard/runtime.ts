@@ -7,13 +7,15 @@ import {
   KvPicker,
   makePicker,
   makePolicy,
+  ModelFit,
   type Picker,
   type PickerContext,
   PoolView,
+  Residents,
   servedBy,
 } from '../pick/index.ts';
 import { RouteTable } from '../route/index.ts';
-import { otherRow, type PrefixJournalWriter } from '../shm/index.ts';
+import { type ModelTable, otherRow, type PrefixJournalWriter, type ResidentTable } from '../shm/index.ts';
 import {
   credentialLines,
   type EndpointAddress,
@@ -52,6 +54,8 @@ export interface PoolRuntime {
   readonly learned: KvLearned;
   /** By endpoint index: whose time it is. */
   readonly clocks: readonly BusyClock[];
+  /** What is in its engines' memory. */
+  readonly residents: Residents;
   /** True when picking, or the queue, needs a field of the body. */
   readonly readsBody: boolean;
 }
@@ -87,6 +91,8 @@ export interface RuntimeContext {
   readonly lasting: PoolLasting;
   /** Where other gateways are told what is learned; null: there are none. */
   readonly journal: PrefixJournalWriter | null;
+  readonly models: ModelTable;
+  readonly residents: ResidentTable;
   /** An endpoint of the pool sent bytes that belong to no response. */
   readonly noteStrayBytes: (poolName: string) => void;
   readonly filterContext: (listenerIndex: number) => FilterContext;
@@ -128,13 +134,16 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       slot: slots[index]!,
       serves: servedBy(protocol, role),
     }));
-    const view = new PoolView(pickable, context.registry.fleet, {
+    const contexts = pool.endpoints.map(({ contextTokens }) => contextTokens);
+    const rule = {
       inflightMax: pool.inflightMax,
       pendingTokensMax: pool.pendingTokensMax,
       waitingMax: pool.queue.saturatedAt.waiting,
       kvUsageMax: pool.queue.saturatedAt.kvUsage,
       slowStartMs: pool.slowStartMs,
-    });
+    };
+    const fit = new ModelFit(context.models, pickable, contexts);
+    const view = new PoolView(pickable, context.registry.fleet, rule, fit);
     const waitingRoom = context.lasting.waitingRoom(pool, snapshot.queueRows[poolIndex]!);
     waitingRoom.parts = routes.parts[poolIndex]!;
     waitingRoom.view = view;
@@ -143,6 +152,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
     const learned = context.lasting.kvLearned(pool.name, new Set(urls));
     const prefixes = snapshot.prefixes[poolIndex] ?? null;
     const { random } = context.picker;
+    const residents = new Residents(view, context.residents, learned.loads);
     const kv =
       prefixes === null
         ? null
@@ -151,6 +161,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
             ...prefixes,
             journal: context.journal,
             learned,
+            residents,
             policy: makePolicy(pool.picker, view.hashes, random),
             fallback,
             random,
@@ -162,6 +173,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       kv,
       learned,
       clocks: context.lasting.busyClocks(pool.name, urls),
+      residents,
       endpoints,
       split: splitOf(pool, kv),
       retryCauses: new Set(pool.retries.on),

@@ -10,7 +10,9 @@ import {
   Heartbeats,
   PrefixJournalWriter,
   PromptSecret,
+  ModelTable,
   QueueTable,
+  ResidentTable,
   SharedBudget,
   type SharedMemory,
   type SlabPool,
@@ -34,6 +36,8 @@ export interface SharedParts {
   readonly bells: Bells;
   readonly heartbeats: Heartbeats;
   readonly work: WorkTable;
+  readonly models: ModelTable;
+  readonly residents: ResidentTable;
   /** The same in all shards of the process, and known to nobody outside. */
   readonly hashSeed: number;
   readonly promptSecret: PromptSecret;
@@ -51,6 +55,8 @@ export function sharedPartsOf(memory: SharedMemory, shardIndex: number): SharedP
     bells: new Bells(memory),
     heartbeats: new Heartbeats(memory),
     work: new WorkTable(memory, shardIndex),
+    models: new ModelTable(memory, shardIndex),
+    residents: new ResidentTable(memory, shardIndex),
     hashSeed: memory.hashSeed,
     promptSecret: new PromptSecret(memory.promptSecret),
     journal: journal === undefined ? null : new PrefixJournalWriter(journal),

@@ -113,6 +113,8 @@ export class Shard {
       picker: { random, shardIndex: init.shardIndex },
       lasting: new PoolLasting(shared.queues, new FlowCells(init.memory)),
       journal: shared.journal,
+      models: shared.models,
+      residents: shared.residents,
       noteStrayBytes: (poolName) => accountant.noteOddity(poolName, 'after_response'),
       filterContext: (listenerIndex) => ({
         log,

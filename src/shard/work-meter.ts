@@ -1,7 +1,7 @@
 import type { Accountant } from '../account/index.ts';
 import type { Clock } from '../core/index.ts';
 import type { TokenUsage } from '../http/index.ts';
-import { addPending, givePending } from '../pick/index.ts';
+import { addPending, givePending, Loading } from '../pick/index.ts';
 import { type WorkTable, workWindowMs } from '../shm/index.ts';
 import { promptTokensOf } from './attempt-facts.ts';
 import type { EndpointCounts } from './busy-clock.ts';
@@ -157,6 +157,7 @@ export class WorkMeter {
     if (exchange.prefillUrl !== '') return;
     if (pool.kv !== null) return; // It learns from prompts, which are less than bodies, and without waiting for the end.
     learned.ratio.learn(exchange.modelLabel, exchange.body.receivedBytes, promptTokens);
+    if (exchange.loading === Loading.cold) return; // It waited for its model, too.
     if (exchange.isEventStream && exchange.aheadTokens * aheadParts <= uncached)
       learned.rate.learn(url, uncached, exchange.firstByteMs - exchange.sentMs);
   }

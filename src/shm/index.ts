@@ -8,7 +8,8 @@
  * Read in this order: memory (what exists, how large), shared-counts and budget (the smallest example of totals and
  * shadows), fleet-table (what all threads know of each endpoint), fault, ejection, health-record and health-table (what
  * they think of it), work-table (what it gets done), admission (who is let in), slab-pool (body memory), histogram, series (metrics), heartbeats (who is
- * alive), queue-table, flow-cells and bells (who waits for a place, whose turn it is, how shards wake each other). prefix-horizon and prefix-index know which
+ * alive), queue-table, flow-cells and bells (who waits for a place, whose turn it is, how shards wake each other). model-table and resident-table (what endpoints say they have, and have in
+ * memory). prefix-horizon and prefix-index know which
  * endpoint holds which prompts, prompt-secret what their keys are made with; prefix-journal is what of it other gateways are told, and peer-loads what
  * they told of their requests. shared-copy is how bytes get in and out.
  */
@@ -27,6 +28,16 @@ export { Heartbeats } from './heartbeats.ts';
 export { bucketCount, bucketIndex, bucketUpperBound, percentile } from './histogram.ts';
 export { controlIndex, createSharedMemory } from './memory.ts';
 export type { SharedMemory, SharedMemorySizes } from './memory.ts';
+export {
+  contextTokensOf,
+  isAdapter,
+  listUnknown,
+  listedModelsMax,
+  loadsOnUse,
+  ModelTable,
+  notListed,
+} from './model-table.ts';
+export type { ListedModel } from './model-table.ts';
 export { counterCountMax, histogramCountMax, metricCountMax, SeriesReader, SeriesWriter } from './series.ts';
 export type { CounterSeries, HistogramSeries, SeriesSnapshot } from './series.ts';
 export { PeerLoads } from './peer-loads.ts';
@@ -48,6 +59,7 @@ export {
   QueueTable,
 } from './queue-table.ts';
 export type { QueueFirst } from './queue-table.ts';
+export { Residency, residentsMax, ResidentTable } from './resident-table.ts';
 export type { SharedCounts } from './shared-counts.ts';
 export { copyShared } from './shared-copy.ts';
 export { largeSlabBytes, SlabPool, smallSlabBytes } from './slab-pool.ts';

@@ -10,7 +10,9 @@ import { heartbeatMemoryBytes } from './heartbeats.ts';
 import { peerLoadBytes } from './peer-loads.ts';
 import { createPrefixJournal } from './prefix-journal.ts';
 import { PromptSecret } from './prompt-secret.ts';
+import { modelMemoryBytes } from './model-table.ts';
 import { queueMemoryBytes } from './queue-table.ts';
+import { residentMemoryBytes } from './resident-table.ts';
 import { seriesMemoryBytes } from './series.ts';
 import { workMemoryBytes } from './work-table.ts';
 
@@ -34,6 +36,8 @@ import { workMemoryBytes } from './work-table.ts';
  * | promptSecret | prompt-secret.ts | 4                                          | control                    |
  * | journals | prefix-journal.ts | 256 KiB a shard where gateways share, else none | the ring's own shard; control: how far it has read |
  * | work   | work-table.ts    | 4 an endpoint slot, + 8 a slot for each shard    | shards                     |
+ * | models | model-table.ts   | 8 KiB an endpoint slot, touched where one is listed, + 256 KiB | control      |
+ * | residents | resident-table.ts | 576 an endpoint slot                           | shards, control           |
  */
 export interface SharedMemory {
   readonly shardCount: number;
@@ -55,6 +59,8 @@ export interface SharedMemory {
   /** By shard. */
   readonly journals: readonly SharedArrayBuffer[];
   readonly work: SharedArrayBuffer;
+  readonly models: SharedArrayBuffer;
+  readonly residents: SharedArrayBuffer;
 }
 
 export interface SharedMemorySizes {
@@ -99,5 +105,7 @@ export function createSharedMemory(sizes: SharedMemorySizes): SharedMemory {
     promptSecret,
     journals: sizes.isSharing === true ? Array.from({ length: shardCount }, createPrefixJournal) : [],
     work: new SharedArrayBuffer(workMemoryBytes(shardCount, endpointCountMax)),
+    models: new SharedArrayBuffer(modelMemoryBytes(endpointCountMax)),
+    residents: new SharedArrayBuffer(residentMemoryBytes(endpointCountMax)),
   };
 }

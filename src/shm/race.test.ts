@@ -411,3 +411,38 @@ test('journal: when a shard writes without a pause and control reads beside it, 
   expect(outcome.read + outcome.lost).toBe(written);
   expect(outcome.read).toBeGreaterThan(100_000);
 }, 30_000);
+
+test('model-table: when lists are replaced under readers, each look-up is of one list, and nobody is told that nothing is known', async () => {
+  const memory = memoryFor(2);
+  const publish = `
+    const table = new shm.ModelTable(memory, -1);
+    const list = (base) => Array.from({ length: 300 }, (_, index) =>
+      ({ key: base + index * 7, contextTokens: base, isAdapter: false, loads: false }));
+    const lists = [list(1000), list(500000)];
+    table.publish(0, lists[0]);
+    Atomics.store(words, 0, 1);
+    for (let round = 1; round < 3000; round++) table.publish(0, lists[round & 1]);
+    Atomics.store(words, 0, 2);
+    return 0;`;
+  const look = `
+    const table = new shm.ModelTable(memory, shardIndex);
+    while (Atomics.load(words, 0) === 0);
+    let wrong = 0, found = 0, missed = 0;
+    while (Atomics.load(words, 0) === 1) {
+      const base = random(2) === 0 ? 1000 : 500000;
+      const facts = table.find(0, base + random(300) * 7);
+      if (facts === shm.notListed) missed++;
+      else if (facts >= 0 && shm.contextTokensOf(facts) === base) found++;
+      else wrong++;
+    }
+    return { wrong, found: found > 0, missed: missed > 0 };`;
+  const results = await race(memory, [
+    { shardIndex: -1, body: publish },
+    { shardIndex: 0, body: look },
+    { shardIndex: 1, body: look },
+  ]);
+  expect(results.slice(1)).toEqual([
+    { wrong: 0, found: true, missed: true },
+    { wrong: 0, found: true, missed: true },
+  ]);
+});

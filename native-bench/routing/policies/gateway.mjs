@@ -22,7 +22,14 @@ export function gatewayPolicy(name, make, loadsOf = ({ view }) => view.loads) {
           const loads = loadsOf(choice, engines);
           const { spec, keys, matched, candidates, count, nowMs } = choice;
           const branch = branchOf(keys, matched);
-          const request = { promptTokens: spec.promptTokens, matchedTokens: matched, root: keys.root, branch };
+          const request = {
+            promptTokens: spec.promptTokens,
+            matchedTokens: matched,
+            root: keys.root,
+            branch,
+            loadKey: 0,
+            isLoaded: false,
+          };
           return policy.choose(loads, request, candidates, count, nowMs);
         },
       };

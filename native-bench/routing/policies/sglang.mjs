@@ -24,7 +24,14 @@ function sglang(name, settings) {
             const owner = /** @type {number} */ (lastToucher.get(nameOf(keys, depth - 1)));
             matchedTokens[owner] = keys.ends[depth - 1] / tokenBytes;
           }
-          const request = { promptTokens: spec.promptTokens, matchedTokens, root: keys.root, branch: keys.root };
+          const request = {
+            promptTokens: spec.promptTokens,
+            matchedTokens,
+            root: keys.root,
+            branch: keys.root,
+            loadKey: 0,
+            isLoaded: false,
+          };
           return policy.choose(view.loads, request, candidates, count);
         },
         onDispatch: ({ keys, endpoint }) => {

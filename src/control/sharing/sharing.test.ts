@@ -297,6 +297,9 @@ test('sharing: when one sees an endpoint restarted, the other forgets it once, a
     kvCacheUsageRatio: 0,
     cacheTokens: 0,
     startedAtSeconds,
+    prefixTokens: 0,
+    prefixHitTokens: 0,
+    adapters: null,
   });
   one.memories.note('fleet', 'http://a:1', scrape(10));
   send(one, 'a', 100);

@@ -18,7 +18,14 @@ for (const endpointCount of [16, 256]) {
   }
   const hashes = Array.from({ length: endpointCount }, (_, index) => Math.imul(index + 1, 0x9e3779b1) >>> 0);
   const candidates = Int32Array.from(hashes.keys());
-  const prompt = { promptTokens: 7200, matchedTokens: new Int32Array(endpointCount), root: 7, branch: 9 };
+  const prompt = {
+    promptTokens: 7200,
+    matchedTokens: new Int32Array(endpointCount),
+    root: 7,
+    branch: 9,
+    loadKey: 0,
+    isLoaded: false,
+  };
   prompt.matchedTokens[1] = 7000;
   prompt.matchedTokens[5] = 6000;
   let nowMs = 0;

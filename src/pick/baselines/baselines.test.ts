@@ -22,7 +22,14 @@ function idle(): KvLoads {
 }
 
 function choose(policy: KvPolicy, loads: KvLoads, matched: readonly number[], promptTokens = 8000): number {
-  const request = { promptTokens, matchedTokens: Int32Array.from(matched), root: 7, branch: 7 };
+  const request = {
+    promptTokens,
+    matchedTokens: Int32Array.from(matched),
+    root: 7,
+    branch: 7,
+    loadKey: 0,
+    isLoaded: false,
+  };
   return policy.choose(loads, request, all, endpointCount, 0);
 }
 
@@ -168,7 +175,14 @@ describe('baselines: each by itself', () => {
       const policy = policies()[name];
       const candidates = Int32Array.of(1, 3);
       for (let root = 0; root < 50; root++) {
-        const request = { promptTokens: 4000, matchedTokens: Int32Array.of(4000, 0, 4000, 0), root, branch: root };
+        const request = {
+          promptTokens: 4000,
+          matchedTokens: Int32Array.of(4000, 0, 4000, 0),
+          root,
+          branch: root,
+          loadKey: 0,
+          isLoaded: false,
+        };
         expect([1, 3]).toContain(policy.choose(idle(), request, candidates, 2, 0));
       }
     },

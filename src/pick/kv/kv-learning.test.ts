@@ -5,17 +5,24 @@ import {
   createSharedMemory,
   EndpointState,
   FleetTable,
+  ModelTable,
   otherRow,
   PrefixIndex,
+  ResidentTable,
 } from '../../shm/index.ts';
+import { modelKeyOf } from '../hash.ts';
+import { ModelFit } from '../model-fit.ts';
+import { pickEndpoint } from '../pick.ts';
 import { makePicker } from '../pickers.ts';
 import { PoolView } from '../pool-view.ts';
+import { Loading, Residents } from '../residents.ts';
 import { TriedEndpoints } from '../tried-endpoints.ts';
 import { KvLearned, KvPicker, type KvPickRequest } from './kv-picker.ts';
 import { makePolicy } from './kv-policies.ts';
 import { PromptKeys } from './prompt-keys.ts';
 
 const cacheTokens = 10_000;
+const adapterKey = modelKeyOf('adapter');
 const bytesPerTokenAssumed = 4;
 
 function fleet() {
@@ -26,13 +33,11 @@ function fleet() {
     control.setState(slot, EndpointState.healthy);
     return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
   });
-  const view = new PoolView(endpoints, new FleetTable(memory, 0), {
-    inflightMax: 0,
-    pendingTokensMax: 0,
-    waitingMax: 0,
-    kvUsageMax: 0,
-    slowStartMs: 0,
-  });
+  const list = [{ key: adapterKey, contextTokens: 0, isAdapter: true, loads: true }];
+  for (const { slot } of endpoints) new ModelTable(memory, -1).publish(slot, list);
+  const rule = { inflightMax: 0, pendingTokensMax: 0, waitingMax: 0, kvUsageMax: 0, slowStartMs: 0 };
+  const fit = new ModelFit(new ModelTable(memory, 0), endpoints, [0, 0]);
+  const view = new PoolView(endpoints, new FleetTable(memory, 0), rule, fit);
   const prefixes = createPrefixMemory(4096, 4, cacheTokens * bytesPerTokenAssumed);
   const { horizon } = new PrefixIndex(prefixes);
   const ordinals = [2, 3];
@@ -41,6 +46,7 @@ function fleet() {
   const policy = makePolicy('kv_aware', view.hashes, random);
   const fallback = makePicker('least_load', endpoints.length, { random, shardIndex: 0 });
   const learned = new KvLearned();
+  const residents = new Residents(view, new ResidentTable(memory, 0), learned.loads);
   const kv = new KvPicker({
     view,
     memory: prefixes,
@@ -49,13 +55,14 @@ function fleet() {
     journal: null,
     learned,
     policy,
+    residents,
     fallback,
     random,
   });
-  return { kv, horizon, ordinals, learned };
+  return { kv, view, horizon, ordinals, learned, residents };
 }
 
-function requestOf(prompt: string): KvPickRequest & { endpointIndex: number } {
+function requestOf(prompt: string, modelKey = 0): KvPickRequest & { endpointIndex: number } {
   const bytes = Buffer.from(JSON.stringify({ prompt }));
   const parts = new PromptParts();
   const scanner = new RequestScanner();
@@ -71,6 +78,9 @@ function requestOf(prompt: string): KvPickRequest & { endpointIndex: number } {
     hashKey: 0,
     tried: new TriedEndpoints(),
     modelRow: otherRow,
+    modelKey,
+    contextTokens: 0,
+    loading: Loading.none,
     mayProbe: true,
     fits: null,
     prompt: keys,
@@ -105,6 +115,29 @@ test('kv aware: when prompts wait behind others, nothing is learned of how fast 
   expect(made.learned.rate.of(url)).toBe(before);
   const { pendingTokens } = first;
   made.kv.answerBegan(first, 1000);
+  expect(made.learned.rate.of(url)).toBe(pendingTokens);
+});
+
+test('kv aware: when an adapter had to be loaded, what its prompt does not explain is learned of loading, and nothing of prefill', () => {
+  const made = fleet();
+  const url = 'http://10.0.0.1:8000';
+  const send = (prompt: string): KvPickRequest & { endpointIndex: number } => {
+    const request = requestOf(prompt, adapterKey);
+    made.kv.look(request);
+    expect(pickEndpoint(made.view, made.kv, request, 1000)).toBeGreaterThanOrEqual(0);
+    made.residents.place(request, 1, 1000);
+    made.kv.place(request, 1);
+    return request;
+  };
+  const cold = send('a'.repeat(40_000));
+  const seconds = cold.pendingTokens / made.learned.rate.of(url);
+  made.kv.answerBegan(cold, (seconds + 2) * 1000);
+  expect(made.learned.loads.adapter.seconds, 'a step up, of what was half a second').toBeCloseTo(0.525);
+  expect(made.learned.rate.of(url)).toBe(8000);
+  const warm = send('b'.repeat(40_000));
+  const { pendingTokens } = warm;
+  made.kv.answerBegan(warm, 1000);
+  expect(made.learned.loads.adapter.seconds).toBeCloseTo(0.525);
   expect(made.learned.rate.of(url)).toBe(pendingTokens);
 });
 

@@ -16,6 +16,7 @@ import { explainPick } from '../explain.ts';
 import { pickEndpoint } from '../pick.ts';
 import { makePicker } from '../pickers.ts';
 import { PoolView } from '../pool-view.ts';
+import { Loading } from '../residents.ts';
 import { TriedEndpoints } from '../tried-endpoints.ts';
 import { KvLearned, KvPicker, type KvPickRequest } from './kv-picker.ts';
 import { makePolicy } from './kv-policies.ts';
@@ -55,6 +56,7 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     journal: new PrefixJournalWriter(memory.journals[0]!),
     learned: new KvLearned(),
     policy: makePolicy(name, view.hashes, random),
+    residents: null,
     fallback: makePicker(name, endpointCount, { random, shardIndex: 0 }),
     random,
   });
@@ -70,6 +72,9 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     hashKey: 0,
     tried: new TriedEndpoints(),
     modelRow: otherRow,
+    modelKey: 0,
+    contextTokens: 0,
+    loading: Loading.none,
     mayProbe: true,
     fits: null,
   });

@@ -7,10 +7,12 @@ import {
   type PrefixMemory,
   scrapeStaleMs,
 } from '../../shm/index.ts';
+import { LoadTimes } from '../load-time.ts';
 import { Participants } from '../participants.ts';
 import { addPending, givePending, type PendingPrompt } from '../pending-prompts.ts';
 import type { Picker } from '../pickers.ts';
 import type { PickRequest, PoolView } from '../pool-view.ts';
+import { Loading, type LoadingRequest, type Residents } from '../residents.ts';
 import { type Comparison, emptyLoads, type KvLoads, type KvPolicy, type KvRequest } from './kv-policy.ts';
 import { EventTokens } from './event-tokens.ts';
 import { PrefillRate } from './prefill-rate.ts';
@@ -22,10 +24,11 @@ export class KvLearned {
   readonly ratio = new TokenRatio();
   readonly rate = new PrefillRate();
   readonly eventTokens = new EventTokens();
+  readonly loads = new LoadTimes();
 }
 
 /** What of an exchange this picker reads, and what it keeps there between its steps. */
-export interface KvPickRequest extends PickRequest, PendingPrompt {
+export interface KvPickRequest extends PickRequest, PendingPrompt, LoadingRequest {
   /** Sealed for this pool; null: no prompt that could be cached. */
   readonly prompt: PromptKeys | null;
   readonly modelLabel: string;
@@ -48,6 +51,8 @@ export interface KvPool {
   readonly ordinals: readonly number[];
   readonly learned: KvLearned;
   readonly policy: KvPolicy;
+  /** What loading models costs; null: nothing. */
+  readonly residents: Residents | null;
   /** For requests without a prompt. */
   readonly fallback: Picker;
   /** [0, 1). */
@@ -82,6 +87,8 @@ export class KvPicker implements Picker {
   readonly #scrape: EndpointScrape = { queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0, scrapedAtMs: 0 };
   /** Some endpoint holds some of the prompt looked up last. */
   #isKnown = false;
+  /** Some of `penaltySeconds` may be above 0. */
+  #hasPenalties = false;
   /** By endpoint index: long matches in a row of which the engine had nothing. */
   readonly #missCounts: Uint8Array;
   comparison: Comparison | null = null;
@@ -95,7 +102,14 @@ export class KvPicker implements Picker {
     this.#participants = new Participants(pool.random);
     this.#missCounts = new Uint8Array(count);
     this.#loads = emptyLoads(count);
-    this.#request = { promptTokens: 0, matchedTokens: new Int32Array(count), root: 0, branch: 0 };
+    this.#request = {
+      promptTokens: 0,
+      matchedTokens: new Int32Array(count),
+      root: 0,
+      branch: 0,
+      loadKey: 0,
+      isLoaded: false,
+    };
   }
 
   /** @hot per attempt. What the endpoints hold of the prompt; 0.2 ms for 3 MB. */
@@ -132,6 +146,7 @@ export class KvPicker implements Picker {
     }
     const policy = this.#policy;
     this.#readLoads(view, nowMs);
+    this.#readResidents(view, request);
     policy.scores.fill(Number.NaN);
     this.comparison = policy;
     let { candidates: list, count } = view;
@@ -142,6 +157,31 @@ export class KvPicker implements Picker {
     const best = policy.choose(this.#loads, this.#request, list, count, nowMs);
     request.score = policy.scores[best]!;
     return best;
+  }
+
+  #readResidents({ candidates, count }: PoolView, request: KvPickRequest): void {
+    const { residents } = this.#pool;
+    const { penaltySeconds } = this.#loads;
+    const key = residents === null ? 0 : residents.keyOf(request);
+    this.#request.loadKey = key;
+    this.#request.isLoaded = false;
+    if (key === 0) {
+      if (this.#hasPenalties) penaltySeconds.fill(0);
+      this.#hasPenalties = false;
+      return;
+    }
+    this.#hasPenalties = true;
+    for (let turn = 0; turn < count; turn++) {
+      const index = candidates[turn]!;
+      const seconds = residents!.seconds(index, key);
+      penaltySeconds[index] = seconds;
+      if (seconds === 0) this.#request.isLoaded = true;
+    }
+  }
+
+  /** Seconds until endpoint `index` has the model in memory, of the prompt looked at last. */
+  loadSeconds(index: number): number {
+    return this.#loads.penaltySeconds[index]!;
   }
 
   /** Tokens that endpoint `index` holds of the prompt looked at last. */
@@ -184,10 +224,13 @@ export class KvPicker implements Picker {
   answerBegan(request: KvPickRequest, waitedMs: number): void {
     if (request.prompt === null || request.pendingTokens === 0) return;
     const { url } = this.#pool.view.endpoints[request.endpointIndex]!;
+    const { rate } = this.#pool.learned;
     // Of what was ahead nobody knows how much had been computed by then: counted whole it makes engines look up to seven
     // times as fast as they are.
-    if (request.aheadTokens * aheadParts <= request.pendingTokens)
-      this.#pool.learned.rate.learn(url, request.pendingTokens, waitedMs);
+    const isAlone = request.aheadTokens * aheadParts <= request.pendingTokens;
+    if (isAlone && request.loading !== Loading.cold) rate.learn(url, request.pendingTokens, waitedMs);
+    else if (isAlone && waitedMs > 0)
+      this.#pool.residents!.learn(request, waitedMs / 1000 - request.pendingTokens / rate.of(url));
     this.giveUp(request);
   }
 

@@ -31,6 +31,10 @@ export interface KvRequest {
    * the root alone all conversations of one assistant would have the same home.
    */
   branch: number;
+  /** Hash of what has to be in an engine's memory for it: the name of an adapter, or of a model that is swapped. 0: nothing has. */
+  loadKey: number;
+  /** Some candidate has that in memory. */
+  isLoaded: boolean;
 }
 
 /** What a choice compared, for whoever asks why. Valid until the next one. */

@@ -15,7 +15,7 @@ function idle(): KvLoads {
 }
 
 function request(promptTokens: number, matched: readonly number[], root = 7): KvRequest {
-  return { promptTokens, matchedTokens: Int32Array.from(matched), root, branch: root };
+  return { promptTokens, matchedTokens: Int32Array.from(matched), root, branch: root, loadKey: 0, isLoaded: false };
 }
 
 function choose(score: KvScore, loads: KvLoads, wanted: KvRequest, nowMs = 0): number {
@@ -158,4 +158,41 @@ test('replica limiter: when two roots share a place, the later one counts', () =
   // A negative root, as hashes are.
   limiter.close(-5, 10);
   expect(limiter.isOpen(-5, 9)).toBe(false);
+});
+
+/** A prompt that nobody knows, for an adapter; `penalties` are what loading it costs. */
+function forAdapter(root: number, penalties: readonly number[], loads: KvLoads, promptTokens = 500): KvRequest {
+  loads.penaltySeconds.set(penalties);
+  const isLoaded = penalties.includes(0);
+  return { ...request(promptTokens, [0, 0, 0, 0], root), loadKey: 77, isLoaded };
+}
+
+test('kv score: when nobody has an adapter, all of its prompts have one home, which is not that of every adapter', () => {
+  const cold = [0.5, 0.5, 0.5, 0.5];
+  const homes = new Set<number>();
+  for (let root = 1; root <= 50; root++) {
+    const loads = idle();
+    homes.add(choose(new KvScore(hashes), loads, forAdapter(Math.imul(root, 0x85ebca6b), cold, loads)));
+  }
+  expect(homes.size).toBe(1);
+  const [home] = homes;
+  const busy = idle();
+  busy.pendingTokens[home!] = 4 * 20_000;
+  const second = choose(new KvScore(hashes), busy, forAdapter(1, cold, busy));
+  expect(second).not.toBe(home);
+  for (let root = 2; root <= 20; root++) {
+    busy.pendingTokens[home!] = 4 * 20_000;
+    expect(choose(new KvScore(hashes), busy, forAdapter(root, cold, busy)), 'a second home, not any').toBe(second);
+  }
+});
+
+test('kv score: when an endpoint has the adapter, prompts go there however long they are, until it is busier than loading takes', () => {
+  for (const tokens of [100, 500, 50_000]) {
+    const loads = idle();
+    expect(choose(new KvScore(hashes), loads, forAdapter(3, [0.5, 0.5, 0.5, 0], loads, tokens)), `${tokens}`).toBe(3);
+    expect(choose(new KvScore(hashes), loads, forAdapter(3, [0, 0.5, 0.5, 0.5], loads, tokens)), `${tokens}`).toBe(0);
+  }
+  const loads = idle();
+  loads.pendingTokens[3] = 0.6 * 20_000;
+  expect(choose(new KvScore(hashes), loads, forAdapter(3, [0.5, 0.5, 0.5, 0], loads))).not.toBe(3);
 });

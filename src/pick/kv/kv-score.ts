@@ -90,8 +90,11 @@ export class KvScore implements KvPolicy {
       if (tokens > warmest) warmest = tokens;
     }
     const isCold = warmest < coldTokens;
-    // Cold prompts are ranked for their homes, warm ones only to break ties.
-    this.#home.rank(isCold ? request.branch : request.root, candidates, count, this.#hashes);
+    // Cold prompts are ranked for their homes, warm ones only to break ties. An adapter has homes of its own, or it would be
+    // loaded wherever one of its prompts is at home.
+    const { loadKey } = request;
+    const coldRoot = loadKey > 0 ? loadKey : request.branch;
+    this.#home.rank(isCold ? coldRoot : request.root, candidates, count, this.#hashes);
     const isLimited = !isCold && !this.#replicas.isOpen(request.root, nowMs);
     let best = -1;
     let bestSeconds = Number.POSITIVE_INFINITY;
@@ -106,7 +109,7 @@ export class KvScore implements KvPolicy {
       }
     }
     this.reason = isLimited ? 'copying' : 'least';
-    if (isCold) best = this.#homeOr(best, loads, request);
+    if (isCold && !(loadKey > 0 && request.isLoaded)) best = this.#homeOr(best, loads, request);
     const uncached = uncachedTokens(request, best);
     // A copy is made: by the first to compute it, or beside others that have it.
     if (request.matchedTokens[best]! < coldTokens || isCold) {
@@ -141,7 +144,9 @@ export class KvScore implements KvPolicy {
   #homeOr(best: number, loads: KvLoads, request: KvRequest): number {
     const uncached = uncachedTokens(request, best);
     const { homeSlack, homeSlackSecondsMax } = this.#settings;
-    const slack = Math.min(homeSlackSecondsMax, (this.#rho * homeSlack * uncached) / loads.prefillRate[best]!);
+    const prefixSlack = Math.min(homeSlackSecondsMax, (this.#rho * homeSlack * uncached) / loads.prefillRate[best]!);
+    // An adapter that nobody has is loaded wherever it goes: at home it is found again.
+    const slack = prefixSlack + (request.loadKey > 0 ? loads.penaltySeconds[best]! : 0);
     const bound = this.#servedSeconds(loads, best, uncached) + slack;
     const { first, second } = this.#home;
     const isFirstFree = this.#servedSeconds(loads, first, uncached) <= bound;

@@ -1,6 +1,6 @@
 import { fail } from '../../core/index.ts';
 import type { ResponseParser } from '../../http/index.ts';
-import { type KvPickRequest, type PromptKeys, Serves, TriedEndpoints } from '../../pick/index.ts';
+import { type KvPickRequest, Loading, type PromptKeys, Serves, TriedEndpoints } from '../../pick/index.ts';
 import type { RequestRelay } from '../../relay/index.ts';
 import { Probe } from '../../shm/index.ts';
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from '../../upstream/index.ts';
@@ -80,6 +80,7 @@ export class PrefillLeg implements UpstreamUser, KvPickRequest, JudgedAttempt {
   promptMs = -1;
   tokenMsAtStart = 0;
   score = Number.NaN;
+  loading: Loading = Loading.none;
 
   constructor(exchange: GatewayExchange, relay: RequestRelay, events: LegEvents, onThrow: OnThrow) {
     this.#exchange = exchange;
@@ -121,6 +122,14 @@ export class PrefillLeg implements UpstreamUser, KvPickRequest, JudgedAttempt {
     return this.#exchange.modelRow;
   }
 
+  get modelKey(): number {
+    return this.#exchange.modelKey;
+  }
+
+  get contextTokens(): number {
+    return this.#exchange.contextTokens;
+  }
+
   get mayProbe(): boolean {
     return this.#exchange.mayProbe;
   }
@@ -148,6 +157,7 @@ export class PrefillLeg implements UpstreamUser, KvPickRequest, JudgedAttempt {
     this.estimatedTokens = this.#exchange.estimatedTokens;
     this.matchedTokens = -1;
     this.score = Number.NaN;
+    this.loading = Loading.none;
     this.isJudged = false;
     this.dispatchedMs = 0;
     this.pickText = '';

@@ -64,6 +64,8 @@ export class PrefillStep implements LegEvents {
     hashKey: 0,
     tried: new TriedEndpoints(),
     modelRow: otherRow as number,
+    modelKey: 0,
+    contextTokens: 0,
     mayProbe: false,
     fits: null as Uint8Array | null,
     wants: Serves.prefill,
@@ -98,6 +100,8 @@ export class PrefillStep implements LegEvents {
     wish.tried = exchange.tried;
     wish.modelRow = exchange.modelRow;
     wish.fits = exchange.fits;
+    wish.modelKey = exchange.modelKey;
+    wish.contextTokens = exchange.contextTokens;
     view.screen(wish, clock.nowMs);
     if (view.count + view.probationCount + view.fullCount === 0) exchange.wants = Serves.whole;
   }
@@ -136,6 +140,7 @@ export class PrefillStep implements LegEvents {
     fleet.addTokens(endpoint.slot, leg.reservedTokens);
     leg.endpointIndex = index;
     leg.endpointUrl = endpoint.address.url;
+    pool.residents.place(leg, index, clock.nowMs);
     leg.isKnown = this.#closer.meter.legPlaced(exchange, leg, pool, index);
     exchange.matchedTokens = leg.matchedTokens;
     exchange.score = leg.score;
