@@ -154,6 +154,8 @@ class Gateway {
     this.#kv = new KvPicker({
       view: this.#view,
       memory: createPrefixMemory(slotCount, 256, 2_000_000),
+      number: 0,
+      journal: null,
       ordinals: endpoints.map((_, index) => index),
       learned: new KvLearned(),
       policy: makePolicy('kv_aware', this.#view.hashes, random),
