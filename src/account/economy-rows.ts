@@ -1,7 +1,23 @@
 import type { MetricRow } from './metric-row.ts';
 
-/** Rows of the table in metrics.ts: what answers cost the endpoints, and what these could still take. docs/routing.md has the formulas. */
+/** Rows of the table in metrics.ts: how fast endpoints answer, what that costs them, and what they could still take. docs/routing.md has the formulas. */
 export const economyRows = {
+  endpointTtft: {
+    name: 'penstock_endpoint_ttft_seconds',
+    type: 'gauge',
+    unit: 'micros',
+    source: 'scrape',
+    labels: ['pool', 'endpoint', 'model'],
+    help: 'From dispatch to the first piece of a stream, smoothed.',
+  },
+  endpointTokenRate: {
+    name: 'penstock_endpoint_tokens_per_second',
+    type: 'gauge',
+    unit: 'ratio',
+    source: 'scrape',
+    labels: ['pool', 'endpoint', 'model'],
+    help: 'Of one stream, smoothed; where there are none, of answers that came whole.',
+  },
   gpuSeconds: {
     name: 'penstock_gpu_seconds_total',
     type: 'counter',

@@ -130,22 +130,6 @@ const rows = {
     labels: ['pool', 'endpoint', 'model', 'fault'],
     help: 'Times an endpoint was taken out of the pick, by the model and the fault that was the last straw.',
   },
-  endpointTtft: {
-    name: 'penstock_endpoint_ttft_seconds',
-    type: 'gauge',
-    unit: 'micros',
-    source: 'scrape',
-    labels: ['pool', 'endpoint', 'model'],
-    help: 'From dispatch to the first piece of a stream, smoothed.',
-  },
-  endpointTokenRate: {
-    name: 'penstock_endpoint_tokens_per_second',
-    type: 'gauge',
-    unit: 'ratio',
-    source: 'scrape',
-    labels: ['pool', 'endpoint', 'model'],
-    help: 'Of one stream, smoothed; where there are none, of answers that came whole.',
-  },
   ...economyRows,
   queueDepth: {
     name: 'penstock_queue_depth',
