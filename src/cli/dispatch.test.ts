@@ -160,6 +160,7 @@ test('top: when asked for one frame, it shows shards, endpoints and percentiles 
             completion_tokens_per_second: 12_345.6,
             prompt_headroom: 7000,
             completion_headroom: null,
+            catalogue: { models: ['m'], adapters: ['a', 'b'], further: 0, context_tokens: 131_072 },
           },
         ],
       },
@@ -181,7 +182,7 @@ test('top: when asked for one frame, it shows shards, endpoints and percentiles 
   expect(seen).toEqual(['Bearer t', 'Bearer t']);
   expect(out).toContain('penstock 1.2.3  running  up 1h1m  config v4  rss 150 MiB');
   expect(out).toContain('requests 12.3k');
-  expect(out).toMatch(/local {2}http:\/\/a:1 {2}healthy +2 +100 +- +3 {2}50% +12 +800 +12\.3k +7000 +-$/m);
+  expect(out).toMatch(/local {2}http:\/\/a:1 {2}healthy +2 +100 +- +3 {2}50% +12 +800 +12\.3k +7000 +- +1\+2 +131\.1k$/m);
   expect(out).toMatch(/ttft +m +local +3 +1\.5 +20 +300 +4000 +5000/);
   server.close();
   server.closeAllConnections();
