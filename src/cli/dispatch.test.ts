@@ -182,7 +182,9 @@ test('top: when asked for one frame, it shows shards, endpoints and percentiles 
   expect(seen).toEqual(['Bearer t', 'Bearer t']);
   expect(out).toContain('penstock 1.2.3  running  up 1h1m  config v4  rss 150 MiB');
   expect(out).toContain('requests 12.3k');
-  expect(out).toMatch(/local {2}http:\/\/a:1 {2}healthy +2 +100 +- +3 {2}50% +12 +800 +12\.3k +7000 +- +1\+2 +131\.1k$/m);
+  expect(out).toMatch(
+    /local {2}http:\/\/a:1 {2}healthy +2 +100 +- +3 {2}50% +12 +800 +12\.3k +7000 +- +1\+2 +131\.1k$/m,
+  );
   expect(out).toMatch(/ttft +m +local +3 +1\.5 +20 +300 +4000 +5000/);
   server.close();
   server.closeAllConnections();

@@ -9,12 +9,11 @@ import type { SharedMemory } from '../shm/index.ts';
 import type { BackoffRule } from './backoff.ts';
 import { ConfigWatch } from './config-watch.ts';
 import { deferred } from './deferred.ts';
-import { EndpointSlots, probeTargetsOf } from './endpoint-slots.ts';
+import { EndpointSlots } from './endpoint-slots.ts';
 import type { DrainingEndpoint, SlotPlan } from './endpoint-slots.ts';
 import { warnOfExpiry } from './expiry.ts';
 import { connectionsMaxOf } from './file-limit.ts';
 import { portsToBind } from './free-port.ts';
-import { KvEvents } from './kv-events/kv-events.ts';
 import { LostReleases } from './lost-releases.ts';
 import { reclaimShard } from './lost-shard.ts';
 import { QueueRows } from './queue-rows.ts';
@@ -89,7 +88,6 @@ export class Control {
   readonly fleet: FleetTable;
   readonly shards: ShardSet;
   readonly observers: Observers;
-  readonly kvEvents: KvEvents;
   readonly stalls: StallWatch;
   readonly throughput: Throughput;
   readonly lostReleases: LostReleases;
@@ -173,9 +171,8 @@ export class Control {
       clock: this.clock,
       log,
       caOf: (path) => this.#texts[path]!,
-      onLoad: ({ pool, endpoint }, load) => this.#prefixes.note(pool.name, endpoint.url, load),
+      prefixes: this.#prefixes,
     });
-    this.kvEvents = new KvEvents({ log, prefixes: this.#prefixes, fleet });
     this.throughput = new Throughput(this.memory, this.fleet, this.clock, () => this.#snapshot);
     this.#recall = new Recall({
       fleet: this.fleet,
@@ -249,7 +246,6 @@ export class Control {
     // First verdicts come in while the threads load.
     void this.observers.check(this.#snapshot);
     this.observers.listen(this.#snapshot);
-    this.kvEvents.watch(probeTargetsOf(this.#snapshot));
     this.#releaseTimer = setInterval(() => this.#slots.releaseDrained(), releaseIntervalMs).unref();
     try {
       const { listeners } = config;
@@ -345,7 +341,6 @@ export class Control {
     this.#certificates = certificateFacts(loaded.config, loaded.texts);
     warnOfExpiry(this.#options.log, this.#certificates, Date.now());
     this.observers.listen(next);
-    this.kvEvents.watch(probeTargetsOf(next));
     this.#slots.commit(plan);
     return { ok: true, version: next.version, fingerprint: this.#fingerprint, spreadMs };
   }
@@ -373,7 +368,7 @@ export class Control {
     if (!isIdle) log.warn('exchanges were still open at the end of the drain');
     const isEnded = await this.shards.stop();
     if (!isEnded) log.error('a shard did not end');
-    for (const each of [this.observers, this.kvEvents, this.#recall, this.#memoryWatch]) each.stop();
+    for (const each of [this.observers, this.#recall, this.#memoryWatch]) each.stop();
     for (const each of [this.throughput, this.lostReleases, this.#prefixes, this.sharing, this.#queueRows])
       each?.stop();
     if (this.#releaseTimer !== null) clearInterval(this.#releaseTimer);

@@ -6,9 +6,9 @@
  * Read in this order: supervisor and supervision (two processes, exit codes), gateway (the process: arguments, signals,
  * ready line, exit), control (start, reload, drain), config-watch, shard-set, shard-thread and stall-watch, endpoint-slots
  * (which slot is whose, over reloads), queue-rows (the same for queues), prefix-memories (the same for prefix indexes), kv-events/ (what engines say of their
- * caches), sharing/sharing (what other gateways are told, and tell), free-port, file-limit and memory-watch (what the system leaves room for), observers with health
- * and scrape (what is known of endpoints; engine-names and engine-metrics: what their metrics say), catalogue and
- * listed-models (which models they have), throughput (what they get done), lost-shard; then what is shown: admin-port,
+ * caches), sharing/sharing (what other gateways are told, and tell), free-port, file-limit and memory-watch (what the system leaves room for), observers
+ * with health and scrape (what is known of endpoints; engine-names and engine-metrics: what their metrics say), catalogue and listed-models (which models
+ * they have), throughput (what they get done), lost-shard; then what is shown: admin-port,
  * admin-client, admin-server, admin-routes, status, process-metrics, dashboard; and log-sink.
  */
 export { askAdmin } from './admin-client.ts';

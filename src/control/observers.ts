@@ -3,8 +3,10 @@ import type { Clock } from '../core/index.ts';
 import type { Snapshot } from '../shard/protocol.ts';
 import type { FleetTable, SharedMemory } from '../shm/index.ts';
 import { Catalogue } from './catalogue.ts';
-import type { EngineLoad } from './engine-metrics.ts';
+import { probeTargetsOf } from './endpoint-slots.ts';
 import { HealthMonitor } from './health.ts';
+import { KvEvents } from './kv-events/kv-events.ts';
+import type { PrefixMemories } from './prefix-memories.ts';
 import { ProbeClient } from './probe-client.ts';
 import type { ProbeTarget } from './probe-client.ts';
 import { Scraper } from './scrape.ts';
@@ -16,19 +18,24 @@ export interface ObserverOptions {
   readonly log: Logger;
   /** The authorities of a file named in the configuration, as they are in force. */
   readonly caOf: (path: string) => string;
-  readonly onLoad: (target: ProbeTarget, load: EngineLoad) => void;
+  readonly prefixes: PrefixMemories;
 }
 
-/** What endpoints are asked: whether they are well, how much they have to do, which models they have. One tells the other. */
+/**
+ * What endpoints are asked: whether they are well, how much they have to do, which models they have; and what their caches say
+ * unasked. One tells the other.
+ */
 export class Observers {
   readonly health: HealthMonitor;
   readonly scraper: Scraper;
   readonly catalogue: Catalogue;
+  readonly kvEvents: KvEvents;
   readonly #probes: ProbeClient;
 
-  constructor({ memory, fleet, clock, log, caOf, onLoad }: ObserverOptions) {
+  constructor({ memory, fleet, clock, log, caOf, prefixes }: ObserverOptions) {
     this.#probes = new ProbeClient(caOf);
     const { get: probe, getKept } = this.#probes;
+    this.kvEvents = new KvEvents({ log, prefixes, fleet });
     this.catalogue = new Catalogue({ memory, probe, clock, log });
     const onBack = ({ slot }: ProbeTarget): void => this.catalogue.ask(slot);
     this.health = new HealthMonitor({ fleet, probe, clock, log, onBack });
@@ -38,7 +45,7 @@ export class Observers {
       clock,
       log,
       onLoad: (target, load) => {
-        onLoad(target, load);
+        prefixes.note(target.pool.name, target.endpoint.url, load);
         this.catalogue.note(target, load);
       },
     });
@@ -46,20 +53,22 @@ export class Observers {
 
   /** Checks exactly the endpoints of the snapshot from now on; resolves with the first verdicts about new ones. */
   check(snapshot: Snapshot): Promise<void> {
-    return this.health.watch(targetsOf(snapshot));
+    return this.health.watch(probeTargetsOf(snapshot));
   }
 
   /** Asks exactly the endpoints of the snapshot what they say of themselves. */
   listen(snapshot: Snapshot): void {
     const { models, defaultPool } = snapshot.config;
-    const targets = targetsOf(snapshot);
+    const targets = probeTargetsOf(snapshot);
     this.scraper.watch(targets);
+    this.kvEvents.watch(targets);
     this.catalogue.watch(targets, models.length === 0 ? defaultPool : null);
   }
 
   stop(): void {
     this.health.stop();
     this.scraper.stop();
+    this.kvEvents.stop();
     this.catalogue.stop();
   }
 
@@ -67,11 +76,4 @@ export class Observers {
   close(): Promise<void> {
     return this.#probes.close();
   }
-}
-
-/** Every endpoint of a snapshot with its slot. */
-function targetsOf({ config, endpointSlots }: Snapshot): ProbeTarget[] {
-  return config.pools.flatMap((pool, poolIndex) =>
-    pool.endpoints.map((endpoint, index) => ({ slot: endpointSlots[poolIndex]![index]!, pool, endpoint })),
-  );
 }

@@ -50,7 +50,7 @@ export function renderMetrics(control: Control, series: SeriesSnapshot): string 
   }
   addPrefixRatios(series, add);
   addSharing(control.sharing, add);
-  addKvEventSamples(control.kvEvents, snapshot, add);
+  addKvEventSamples(control.observers.kvEvents, snapshot, add);
   for (const [kind, count] of Object.entries(leaseTotals(series).outstanding)) add(metrics.leasesOpen, [kind], count);
   const budget = new SharedBudget(memory, -1);
   for (let shard = 0; shard < memory.shardCount; shard++)

@@ -198,7 +198,7 @@ export function status(control: Control, { counters }: SeriesSnapshot): Status {
           catalogue: catalogueStatus(control.observers, slots[index]!),
           checks: control.observers.health.mode(slots[index]!),
           last_check_failure: control.observers.health.lastFailure(slots[index]!),
-          kv_events: control.kvEvents.status(slots[index]!),
+          kv_events: control.observers.kvEvents.status(slots[index]!),
           ...ratesOf(control.throughput.of(slots[index]!)),
         })),
       };

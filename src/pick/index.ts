@@ -2,7 +2,7 @@
  * pick: from a pool to one endpoint. Screens remove, the picker chooses, and the place is taken in the fleet table, so
  * that all shards count it. Owns nothing but its pickers' turn counters; the place is given back by account.
  *
- * Read in this order: pick, pool-view (the screens), saturation, model-fit, residents (what is in memory), pending-prompts (what waits at an endpoint), participants (slow start), pickers, hash. kv/ picks by what the KV caches
+ * Read in this order: pick, pool-view (the screens), saturation, pending-prompts (what waits at an endpoint), model-fit, residents (what is in memory), participants (slow start), pickers, hash. kv/ picks by what the KV caches
  * hold: kv-picker (the steps of an attempt), prompt-keys, kv-policy (what a policy is told), kv-score (kv_aware) with
  * ../rendezvous (homes of cold prompts) and replica-limiter (how fast a hot one spreads), token-ratio, prefill-rate and event-tokens (what is
  * learned). baselines/ are the rules of other routers, for those who want them and to be compared with. endpoint-role

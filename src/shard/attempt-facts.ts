@@ -23,14 +23,10 @@ export function isRepeatable({ facts, head }: GatewayExchange): boolean {
 export function hasUntried(exchange: GatewayExchange, { view, split }: PoolRuntime, failed: number): boolean {
   const { tried, fits } = exchange;
   view.fit?.begin(exchange);
+  const isFit = (index: number): boolean => (fits === null || fits[index] === 1) && view.fit?.admits(index) !== false;
   const useful = split === null ? servesAll : standIns(split.protocol, view.endpoints[failed]!.serves!);
   return view.endpoints.some(
-    ({ serves = servesAll }, index) =>
-      index !== failed &&
-      !tried.has(index) &&
-      (serves & useful) !== 0 &&
-      (fits === null || fits[index] === 1) &&
-      view.fit?.admits(index) !== false,
+    ({ serves = servesAll }, index) => index !== failed && !tried.has(index) && (serves & useful) !== 0 && isFit(index),
   );
 }
 
