@@ -129,11 +129,12 @@ test('kv aware: when an adapter had to be loaded, what its prompt does not expla
     made.kv.place(request, 1);
     return request;
   };
+  const unlearned = made.learned.rate.of(url);
   const cold = send('a'.repeat(40_000));
   const seconds = cold.pendingTokens / made.learned.rate.of(url);
   made.kv.answerBegan(cold, (seconds + 2) * 1000);
   expect(made.learned.loads.adapter.seconds, 'a step up, of what was half a second').toBeCloseTo(0.525);
-  expect(made.learned.rate.of(url)).toBe(8000);
+  expect(made.learned.rate.of(url)).toBe(unlearned);
   const warm = send('b'.repeat(40_000));
   const { pendingTokens } = warm;
   made.kv.answerBegan(warm, 1000);

@@ -17,6 +17,14 @@ test('prefill rate: when first bytes take longer now and then, the rate stays ne
   expect(rate.of('a')).toBeLessThan(25_000);
 });
 
+test('prefill rate: when the first prompts met others, a dozen more are enough to find how fast it is', () => {
+  const rate = new PrefillRate();
+  rate.learn('a', 4000, 1000);
+  for (let count = 0; count < 12; count++) rate.learn('a', 4000, count % 3 === 0 ? 600 : 200);
+  expect(rate.of('a')).toBeGreaterThan(16_000);
+  expect(rate.of('a')).toBeLessThanOrEqual(20_000);
+});
+
 test('prefill rate: when a prompt is short, or its time is not known, nothing is learned', () => {
   const rate = new PrefillRate();
   const before = rate.of('a');
