@@ -10,10 +10,12 @@ const periodMs = 20;
 let folder = '';
 let watch: ConfigWatch | null = null;
 let reloadCount = 0;
+let lookCount = 0;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'penstock-watch-'));
   reloadCount = 0;
+  lookCount = 0;
 });
 
 afterEach(async () => {
@@ -23,7 +25,10 @@ afterEach(async () => {
 
 async function start(paths: () => readonly string[], onReload = (): void => {}): Promise<void> {
   watch = new ConfigWatch({
-    paths,
+    paths: () => {
+      lookCount++;
+      return paths();
+    },
     reload: () => {
       reloadCount++;
       onReload();
@@ -35,9 +40,10 @@ async function start(paths: () => readonly string[], onReload = (): void => {}):
   await watch.start();
 }
 
-/** Long enough for several looks; that nothing happens can only be seen by waiting. */
+/** What has been changed by now is seen in the first of them, has settled in the second, and is over with the third. */
 async function severalLooks(): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 8 * periodMs));
+  const target = lookCount + 5;
+  await until('several looks', () => lookCount >= target);
 }
 
 test('watch: when nothing changes, nothing is reloaded; when a file is rewritten or renamed over, it is, once', async () => {
@@ -65,7 +71,7 @@ test('watch: when a file keeps changing, it is reloaded when it has settled', as
   for (let size = 1; performance.now() < endMs; size++) {
     await writeFile(path, 'x'.repeat(size));
     expect(reloadCount).toBeLessThanOrEqual(1); // A look may fall into a stall of the machine between two writes.
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await new Promise((resolve) => setImmediate(resolve));
   }
   const during = reloadCount;
   await until('settled state is loaded', () => reloadCount > during);

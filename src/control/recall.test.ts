@@ -19,7 +19,12 @@ afterEach(() => {
 
 /** A pool of two endpoints: the first listens, the second is a port nobody listens on. */
 async function setup() {
-  const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+  let askedCount = 0;
+  let lookCount = 0;
+  const server = createServer((socket) => {
+    askedCount++;
+    socket.on('error', () => {});
+  }).listen(0, '127.0.0.1');
   servers.push(server);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -45,7 +50,16 @@ async function setup() {
     texts: {},
   };
   const recalled: string[] = [];
-  recalls.push(new Recall({ fleet, clock, snapshot: () => snapshot, onRecall: (_, url) => void recalled.push(url) }));
+  const look = (): Snapshot => {
+    lookCount++;
+    return snapshot;
+  };
+  recalls.push(new Recall({ fleet, clock, snapshot: look, onRecall: (_, url) => void recalled.push(url) }));
+  /** A connection that was begun by the first of these has come by the last. */
+  const looks = async (): Promise<void> => {
+    const target = lookCount + 3;
+    await until('looks', () => lookCount >= target);
+  };
   const eject = (index: number, fault: Fault, nowMs = clock.refresh()): void => {
     const attempt = { slot: slots[index]!, row: otherRow, probes: 0, nowMs };
     shard.health.noteFault({ ...attempt, fault, rule, modelCount: 1, mayEject: true });
@@ -57,7 +71,7 @@ async function setup() {
     shard.health.noteAnswer({ slot: slots[index]!, row: otherRow, probes, nowMs: clock.nowMs }, Fault.slow);
     shard.health.giveProbes(slots[index]!, otherRow, probes);
   };
-  return { recalled, eject, isOut, prove, url: `http://127.0.0.1:${port}` };
+  return { recalled, eject, isOut, prove, looks, asked: () => askedCount, url: `http://127.0.0.1:${port}` };
 }
 
 test('recall: when an endpoint that refused connections accepts them, its period is over, and only its', async () => {
@@ -70,22 +84,22 @@ test('recall: when an endpoint that refused connections accepts them, its period
 });
 
 test('recall: when it flaps, it sits its second period out, unless nobody else is left', async () => {
-  const { recalled, eject, isOut, prove } = await setup();
+  const { recalled, eject, isOut, prove, looks, asked } = await setup();
   eject(0, Fault.connect);
   await until('the recall', () => recalled.length === 1);
   prove(0);
   eject(0, Fault.connect);
-  await new Promise((resolve) => setTimeout(resolve, 1200)); // Two looks.
-  expect([recalled.length, isOut(0)]).toEqual([1, true]);
+  await looks();
+  expect([recalled.length, asked(), isOut(0)]).toEqual([1, 1, true]);
   eject(1, Fault.connect);
   await until('the recall', () => recalled.length === 2);
   expect([isOut(0), isOut(1)]).toEqual([false, true]);
 });
 
 test('recall: when an endpoint was ejected for what it answered, that it listens says nothing', async () => {
-  const { recalled, eject, isOut } = await setup();
+  const { recalled, eject, isOut, looks, asked } = await setup();
   eject(0, Fault.garbage);
   eject(1, Fault.connect);
-  await new Promise((resolve) => setTimeout(resolve, 1200));
-  expect([recalled, isOut(0)]).toEqual([[], true]);
+  await looks();
+  expect([recalled, asked(), isOut(0)]).toEqual([[], 0, true]);
 });
