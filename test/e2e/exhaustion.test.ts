@@ -9,6 +9,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeAll, afterAll, expect, test } from 'vitest';
 import { type RunningGateway, startGateway } from '../rig/gateway-process.ts';
+import { eventuallyWithin } from '../rig/until.ts';
+
+const eventually = eventuallyWithin(15_000);
 
 // What the process does when the system gives it no more: files, log, heap (FAULTS F48 to F52). Linux only: prlimit,
 // /dev/full, /proc.
@@ -55,14 +58,6 @@ async function metric(gateway: RunningGateway, name: string): Promise<number> {
   const text = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
   const lines = text.split('\n').filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
   return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
-}
-
-async function eventually(what: string, holds: () => Promise<boolean>, boundMs = 15_000): Promise<void> {
-  const endMs = performance.now() + boundMs;
-  while (!(await holds())) {
-    if (performance.now() > endMs) throw new Error(`not within ${boundMs} ms: ${what}`);
-    await delay(50);
-  }
 }
 
 /** -1 while there is no file for the admin port's connection either. */

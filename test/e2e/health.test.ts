@@ -4,6 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { type RunningGateway, startGateway } from '../rig/gateway-process.ts';
 import { answerChat, ModelServer, type Serve, streamChat } from '../rig/model-server.ts';
+import { eventuallyWithin } from '../rig/until.ts';
+
+const eventually = eventuallyWithin(10_000);
 
 // FAULTS F33 to F36, F41: what is promised of sick endpoints, with the real process and two shards, so that what one of
 // them learns the other knows. docs/health.md has the rules.
@@ -109,15 +112,6 @@ async function endpoints(gateway: RunningGateway): Promise<Status['pools'][numbe
   return (await gateway.admin<Status>('/status')).pools[0]!.endpoints;
 }
 
-/** Asks `check` until it is true. */
-async function eventually(check: () => Promise<boolean>, what: string, boundMs = 10_000): Promise<void> {
-  const endMs = performance.now() + boundMs;
-  while (!(await check())) {
-    if (performance.now() > endMs) throw new Error(`not within ${boundMs} ms: ${what}`);
-    await delay(20);
-  }
-}
-
 function afterMs(ms: number): () => boolean {
   const endMs = performance.now() + ms;
   return () => performance.now() > endMs;
@@ -134,7 +128,7 @@ test('F33: when one of three answers 200 with garbage, it is out within 10 s, fo
   const startMs = performance.now();
   let isOut = false;
   const watch = (async () => {
-    await eventually(async () => (await endpoints(gateway))[0]!.phase === 'out', 'the endpoint is out');
+    await eventually('the endpoint is out', async () => (await endpoints(gateway))[0]!.phase === 'out');
     isOut = true;
   })();
   await Promise.all([watch, load(gateway, 4, () => isOut, 5)]);
@@ -205,10 +199,9 @@ test('F36: when all were down and come back, requests are refused with retry-aft
   expect(Math.max(...refused.map(({ ms }) => ms)), 'nobody is kept waiting').toBeLessThan(3000);
   for (const server of servers) await server.up();
   const upMs = performance.now();
-  await eventually(async () => (await ask(gateway)).status === 200, 'the first answer');
-  await eventually(
-    async () => (await load(gateway, 8, (count) => count >= 40)).every(({ status }) => status === 200),
-    'all are answered',
+  await eventually('the first answer', async () => (await ask(gateway)).status === 200);
+  await eventually('all are answered', async () =>
+    (await load(gateway, 8, (count) => count >= 40)).every(({ status }) => status === 200),
   );
   // The promise is 2 s; what is measured here shares two busy cores with everything else.
   expect(performance.now() - upMs).toBeLessThan(6000);
@@ -245,10 +238,10 @@ test('probation: when an ejection is over, one request goes there although both 
   const held: (() => void)[] = [];
   sick!.serve = (response) => void held.push(() => answerChat(response));
   const answers: Promise<Answer>[] = [];
-  await eventually(async () => {
+  await eventually('the probe', () => {
     answers.push(ask(gateway));
     return held.length > 0;
-  }, 'the probe');
+  });
   const others = await load(gateway, 8, (count) => count >= 60);
   expect(others.every(({ status }) => status === 200)).toBe(true);
   expect(held.length).toBe(1);
@@ -256,7 +249,7 @@ test('probation: when an ejection is over, one request goes there although both 
   expect(await gateway.admin('/leases')).toMatchObject({ outstanding: { probe: 1 } });
   sick!.serve = answerChat;
   held[0]!();
-  await eventually(async () => (await endpoints(gateway))[0]!.phase === 'serving', 'it serves again');
+  await eventually('it serves again', async () => (await endpoints(gateway))[0]!.phase === 'serving');
   const before = sick!.count;
   await load(gateway, 4, (count) => count >= 40);
   expect(sick!.count - before).toBeGreaterThan(10);
@@ -280,7 +273,7 @@ test('drain: when an endpoint loses its weight or leaves with a reload, it says 
     await delay(20);
   }
   // Those that are not held are over soon.
-  await eventually(async () => (await endpoints(gateway))[0]!.inflight === held.length, 'the others are answered');
+  await eventually('the others are answered', async () => (await endpoints(gateway))[0]!.inflight === held.length);
   const text = await readFile(gateway.configPath, 'utf8');
   const head = text.slice(0, text.indexOf('pools:'));
   await writeFile(gateway.configPath, head + withUrls(pool('{ url: "$1", weight: 0 }, { url: "$2" }')));
@@ -297,7 +290,7 @@ test('drain: when an endpoint loses its weight or leaves with a reload, it says 
   expect([first!.count, second!.count], 'nothing new').toEqual(before);
   for (const finish of held) finish();
   for (const answer of answers) expect((await answer).status).toBe(200);
-  await eventually(async () => (await gateway.admin<Status>('/status')).draining.length === 0, 'it is gone');
+  await eventually('it is gone', async () => (await gateway.admin<Status>('/status')).draining.length === 0);
   // Back again: it is new.
   await writeFile(gateway.configPath, head + withUrls(pool('{ url: "$0" }, { url: "$2" }')));
   expect(

@@ -1,9 +1,11 @@
 import { writeFile } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, test, vi } from 'vitest';
 import { startSim } from '../../src/sim/index.ts';
 import type { Sim, SimOptions } from '../../src/sim/index.ts';
 import { freePort, type RunningGateway, startGateway } from '../rig/gateway-process.ts';
+import { eventuallyWithin } from '../rig/until.ts';
+
+const eventually = eventuallyWithin(20_000);
 
 // Engines that publish what happens in their KV caches, and the gateway that hears of it: what it believes they hold is what
 // they hold.
@@ -44,14 +46,6 @@ async function engine(options: SimOptions = {}): Promise<Sim> {
 async function kvEvents(): Promise<(KvEvents | null)[]> {
   const page = await gateway!.admin<{ pools: { endpoints: { kv_events: KvEvents | null }[] }[] }>('/status');
   return page.pools[0]!.endpoints.map((endpoint) => endpoint.kv_events);
-}
-
-async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + 20_000;
-  while (!(await holds())) {
-    expect(performance.now(), what).toBeLessThan(endMs);
-    await delay(10);
-  }
 }
 
 /** Two engines, each with its events; `engine: none`, so that nothing else tells of them. */

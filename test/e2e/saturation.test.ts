@@ -2,6 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { Simulated } from '../faults/simulated.ts';
 import { type RunningGateway, startGateway } from '../rig/gateway-process.ts';
+import { eventuallyWithin } from '../rig/until.ts';
+
+const eventually = eventuallyWithin(15_000);
 
 // An engine without `inflight_max` before it says itself that it has enough: its queue stays short, and who waits in the
 // gateway is served by priority.
@@ -22,14 +25,6 @@ interface PoolStatus {
 
 async function pool(): Promise<PoolStatus> {
   return (await gateway!.admin<{ pools: PoolStatus[] }>('/status')).pools[0]!;
-}
-
-async function eventually(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + 15_000;
-  while (!(await holds())) {
-    expect(performance.now(), what).toBeLessThan(endMs);
-    await delay(20);
-  }
 }
 
 /** A quarter of a second in the engine for 40 tokens, two at once. */

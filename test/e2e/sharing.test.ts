@@ -3,11 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { freePort, type RunningGateway, startGateway } from '../rig/gateway-process.ts';
 import { answerChat, ModelServer } from '../rig/model-server.ts';
 import { Valkey, valkeyHint, valkeyProgram } from '../rig/valkey.ts';
+import { eventuallyWithin } from '../rig/until.ts';
+
+const eventually = eventuallyWithin(10_000);
 
 // Several gateways that share a store: what one learns the others know, and no request needs it.
 
@@ -72,14 +74,6 @@ async function ask(gateway: RunningGateway, prompt: string): Promise<Answer> {
     matched: number('matched') / number('prompt'),
     inflight: number('inflight'),
   };
-}
-
-async function eventually(what: string, holds: () => Promise<boolean>, boundMs = 10_000): Promise<void> {
-  const endMs = performance.now() + boundMs;
-  while (!(await holds())) {
-    expect(performance.now(), what).toBeLessThan(endMs);
-    await delay(20);
-  }
 }
 
 interface SharingPage {

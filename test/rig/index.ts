@@ -14,4 +14,4 @@ export { RawClient } from './raw-client.ts';
 export { rig, Rig } from './rig.ts';
 export type { RigOptions } from './rig.ts';
 export { ScriptedUpstream, UpstreamPeer } from './scripted-upstream.ts';
-export { turns, until } from './until.ts';
+export { eventuallyWithin, turns, until } from './until.ts';
