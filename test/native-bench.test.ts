@@ -179,6 +179,7 @@ test('native-bench: when two runs differ inside the noise they agree, and when t
     standingsOf([caseResult('a', [peerResult('penstock', cpu(...own)), peerResult('haproxy', cpu(10, 10, 10))])]);
   expect(Object.values(run(5, 6, 5))).toEqual(['ahead', 'ahead']);
   expect(Object.values(run(9, 10, 11))).toEqual(['no difference', 'no difference']);
+  expect(Object.values(run(5, 6, 11))).toEqual(['no difference', 'no difference']);
   expect(contradictions(run(5, 6, 5), run(9, 10, 11))).toEqual([]);
   expect(contradictions(run(5, 6, 5), run(15, 16, 15))).toHaveLength(2);
 });
