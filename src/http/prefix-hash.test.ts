@@ -44,15 +44,30 @@ test('prefix hash: when a body is cut anywhere, its blocks are the same', () => 
   ).toEqual(whole);
 });
 
-test('prefix hash: when a body grows large, its blocks do too, and 3 MiB have 672', () => {
+test('prefix hash: when a body grows large, its blocks do too, and 3 MiB have 544', () => {
   const body = randomBytes(3 * 1024 * 1024);
   const blocks = hashed(body);
-  expect(blocks).toHaveLength(672);
+  expect(blocks).toHaveLength(544);
   expect(blocks[127]!.end).toBe(64 * 1024);
   expect(blocks[128]!.end).toBe(66 * 1024);
   expect(blocks[351]!.end).toBe(512 * 1024);
-  expect(blocks[671]!.end).toBe(body.length);
-  expect(new Set(blocks.map(({ high, low }) => `${high} ${low}`)).size).toBe(672);
+  expect(blocks[415]!.end).toBe(1024 * 1024);
+  expect(blocks[543]!.end).toBe(body.length);
+  expect(new Set(blocks.map(({ high, low }) => `${high} ${low}`)).size).toBe(544);
+});
+
+test('prefix hash: when 3 MiB are messages of any one length, they have at most 680 blocks', () => {
+  const body = randomBytes(3 * 1024 * 1024);
+  for (const length of [7, 100, 410, 412, 1000, 1024, 1060, 1639, 1700, 4000, 6554, 13_108]) {
+    const hash = new PrefixHash();
+    for (let at = 0; at < body.length; at += length) {
+      hash.push(body, at, Math.min(body.length, at + length));
+      hash.checkpoint();
+    }
+    hash.finish();
+    expect(hash.byteCount).toBe(body.length);
+    expect(hash.blockCount, `messages of ${length}`).toBeLessThanOrEqual(680);
+  }
 });
 
 test('prefix hash: when two bodies part at a byte, the blocks before it agree and none behind it does', () => {
@@ -68,24 +83,24 @@ test('prefix hash: when two bodies part at a byte, the blocks before it agree an
 });
 
 test('prefix hash: when a conversation goes on, everything up to its last checkpoint is found again', () => {
-  const first = randomBytes(4900);
+  const first = randomBytes(4980);
   const next = Buffer.concat([first, randomBytes(3000)]);
-  const turn = hashed(first, [], [1400, 4900]);
-  const grown = hashed(next, [37, 4899], [1400, 4900, 7900]);
-  expect(turn.at(-1)!.end).toBe(4900);
+  const turn = hashed(first, [], [1440, 4980]);
+  const grown = hashed(next, [37, 4979], [1440, 4980, 7980]);
+  expect(turn.at(-1)!.end).toBe(4980);
   expect(grown.slice(0, turn.length)).toEqual(turn);
 });
 
 test('prefix hash: when a checkpoint comes early in a block, the block stays open', () => {
   const body = randomBytes(512);
-  expect(hashed(body, [], [100])).toEqual(hashed(body));
-  expect(hashed(body, [], [128]).map(({ end }) => end)).toEqual([128]);
+  expect(hashed(body, [], [409])).toEqual(hashed(body));
+  expect(hashed(body, [], [410]).map(({ end }) => end)).toEqual([410]);
 });
 
 test('prefix hash: when the last word of a block is padded, zeroes in its place are something else', () => {
-  const short = Buffer.alloc(130, 1);
+  const short = Buffer.alloc(450, 1);
   const padded = Buffer.concat([short, Buffer.alloc(6)]);
-  expect(hashed(short, [], [130])[0]).not.toMatchObject({ high: hashed(padded, [], [136])[0]!.high });
+  expect(hashed(short, [], [450])[0]).not.toMatchObject({ high: hashed(padded, [], [456])[0]!.high });
 });
 
 test('prefix hash: when there are more blocks than room, hashing ends and nothing is overwritten', () => {
@@ -94,7 +109,7 @@ test('prefix hash: when there are more blocks than room, hashing ends and nothin
   neighbour.push(Buffer.alloc(512, 7), 0, 512);
   const before = blocksOf(neighbour);
   const piece = Buffer.alloc(8192, 3);
-  for (let index = 0; index < 6000; index++) {
+  for (let index = 0; index < 9000; index++) {
     hash.push(piece, 0, 3000);
     hash.checkpoint();
   }

@@ -3,7 +3,7 @@ import { forgetPiece, load, loaded, scanModule, takeState, views } from './scan-
 /** wasm/prefix-hash.ts has the hash, the block sizes and the layout of the state. */
 const headBytes = 40;
 const recordWords = 3;
-/** 3 MiB have 672; the rest is for checkpoints. */
+/** 3 MiB have 544 to 680; 16 MiB have room whatever their messages. */
 export const blockCountMax = 2048;
 
 /** Words of a state. */

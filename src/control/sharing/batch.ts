@@ -19,7 +19,7 @@ export const RecordKind = { blocks: 1, unnamed: 2, forget: 3, load: 4 } as const
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 
 /** Also part of the streams' names, so that gateways of two versions do not see each other. Counts up with how prompts are hashed, too. */
-export const batchVersion = 1;
+export const batchVersion = 2;
 /** 1,600 blocks, which take a receiver one to two milliseconds. */
 export const batchBytesMax = 16 * 1024;
 const magic = 0x5350;
@@ -29,7 +29,7 @@ const blockBytes = 10;
 const loadBytes = 8;
 /** Far behind any clock. */
 const sinceMax = 2 ** 40;
-/** No block of a prompt is longer than 8 KiB (http/prefix-hash). */
+/** No block of a prompt is longer than 16 KiB (http/prefix-hash). */
 const blockSizeMax = 0xffff;
 
 /** 48 bits: of 1024 endpoints two share a number once in 500 million times, and then meet as one. */

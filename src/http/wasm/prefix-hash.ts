@@ -30,9 +30,11 @@ const PHI: u32 = 0x9e3779b1;
 const BLOCKS: usize = 40;
 const BLOCK_RECORD_BYTES: usize = 12;
 
-/** Finer where prompts usually part: 512 B up to 64 KiB, 2 KiB up to 512 KiB, then 8 KiB. */
+/** Finer where prompts usually part; from 128 KiB on at most 1.6 % of what lies before. 3 MiB of one text have 544 blocks. */
 function blockSizeAt(offset: i32): i32 {
-  return offset < 0x10000 ? 512 : offset < 0x80000 ? 2048 : 8192;
+  if (offset < 0x10000) return 512;
+  if (offset < 0x80000) return 2048;
+  return offset < 0x100000 ? 8192 : 16384;
 }
 
 export function hashReset(state: usize, countMax: i32): void {
@@ -100,11 +102,12 @@ export function hashPush(state: usize, start: usize, end: usize): void {
 
 /**
  * A place where conversations continue, the end of a message: closes the open block here, so that the next turn finds all
- * of this one. Not a block shorter than a quarter of its size, or many short messages would cost a look-up each.
+ * of this one. Not a block shorter than four fifths of its size: however short the messages, 3 MiB of them have no more than
+ * 680 blocks, each a place in the index and a look-up; and what the next turn does not find is less than one block.
  */
 export function hashCheckpoint(state: usize): void {
   const blockBytes = load<i32>(state, 12);
-  if (blockBytes * 4 < load<i32>(state, 16)) return;
+  if (blockBytes * 5 < load<i32>(state, 16) * 4) return;
   hashFinish(state);
 }
 
