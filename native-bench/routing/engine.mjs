@@ -36,6 +36,8 @@ export class Engine {
   #promised;
   preemptionCount = 0;
   stepCount = 0;
+  /** Tokens of answers, wrong ones that were started over included. */
+  generatedCount = 0;
   busyMs = 0;
 
   /**
@@ -166,6 +168,7 @@ export class Engine {
       sequence.scheduled = 0;
       if (isGenerating) {
         sequence.generated++;
+        this.generatedCount++;
         sequence.target++;
         if (sequence.generated === 1) {
           this.#promise(sequence.spec, -1);

@@ -2,6 +2,7 @@
  * One run: requests arrive, a router chooses, engines serve, and what clients saw is written down. Time is simulated, so a
  * run is the same on every machine; the order of events of one instant is that of the endpoints.
  */
+import { RateGauge } from '../../dist/core/index.js';
 import { Draw } from './draw.mjs';
 import { Engine } from './engine.mjs';
 import { ArrivalQueue } from './arrival-queue.mjs';
@@ -10,6 +11,9 @@ import { oneRouter, Routers } from './routers.mjs';
 
 /** How often routers look at the engines' metrics. */
 const pollMs = 1000;
+/** Throughput is looked at every second time, over ten seconds, as in the gateway (src/control/throughput). */
+const gaugePolls = 2;
+const gaugeWindow = 5;
 
 /**
  * @typedef {object} RunOptions
@@ -37,6 +41,9 @@ export function simulate({ workload, policy, seed, endpointCount = 8, routers: r
   const queue = new ArrivalQueue(workload.specs);
   const stepEnds = new Float64Array(endpointCount).fill(Number.POSITIVE_INFINITY);
   const polled = Array.from({ length: endpointCount }, () => 0);
+  const gauges = Array.from({ length: endpointCount }, () => new RateGauge(gaugeWindow));
+  const usedRatios = Array.from({ length: endpointCount }, () => 0);
+  let pollCount = 0;
   const dispatchCounts = Array.from({ length: endpointCount }, () => 0);
   const downUntil = new Float64Array(endpointCount);
   const candidates = new Int32Array(endpointCount);
@@ -79,7 +86,7 @@ export function simulate({ workload, policy, seed, endpointCount = 8, routers: r
   const dispatch = (spec, atMs) => {
     const router = draw.below(routers.count);
     const view = routers.viewOf(router, nowMs);
-    view.refresh(polled);
+    view.refresh(polled, usedRatios);
     let count = 0;
     for (let endpoint = 0; endpoint < endpointCount; endpoint++) {
       if (downUntil[endpoint] <= nowMs) candidates[count++] = endpoint;
@@ -129,6 +136,12 @@ export function simulate({ workload, policy, seed, endpointCount = 8, routers: r
       nowMs = nextPollMs;
       nextPollMs += pollMs;
       for (let index = 0; index < endpointCount; index++) polled[index] = engines[index].kvUsageRatio;
+      if (pollCount++ % gaugePolls === 0) {
+        for (const [index, gauge] of gauges.entries()) gauge.sample(engines[index].generatedCount | 0, nowMs);
+        // All are alike, so the best of any is what each can do.
+        const best = Math.max(...gauges.map((gauge) => gauge.best));
+        for (const [index, { now }] of gauges.entries()) usedRatios[index] = best === 0 ? 0 : Math.min(1, now / best);
+      }
     } else if (queue.nextMs <= stepEnds[endpoint]) {
       nowMs = queue.nextMs;
       dispatch(queue.take(), nowMs);

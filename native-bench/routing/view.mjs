@@ -51,8 +51,12 @@ export class View {
     return matched;
   }
 
-  /** @param {readonly number[]} polled last known use of each KV cache, 0..1 */
-  refresh(polled) {
+  /**
+   * @param {readonly number[]} polled last known use of each KV cache, 0..1
+   * @param {readonly number[]} usedRatios of the tokens of answers a second that each can write
+   */
+  refresh(polled, usedRatios) {
+    this.loads.usedRatio.set(usedRatios);
     for (let endpoint = 0; endpoint < polled.length; endpoint++) {
       const own = this.#residentTokens[endpoint] / this.#profile.kvTokens;
       this.loads.kvUsageRatio[endpoint] = Math.min(1, Math.max(polled[endpoint], own));

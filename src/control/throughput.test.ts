@@ -9,14 +9,17 @@ function watched() {
   const memory = createSharedMemory({ shardCount: 2, endpointCountMax: 8, bufferedBytesMax: 1024 });
   const fleet = new FleetTable(memory, -1);
   const slot = fleet.claim();
-  fleet.setState(slot, EndpointState.healthy);
+  const equal = fleet.claim();
+  const other = fleet.claim();
+  for (const each of [slot, equal, other]) fleet.setState(each, EndpointState.healthy);
   const time = { ms: 1_000_000 };
   const snapshotWith = (url: string): Snapshot => {
-    const text = `{ listeners: [{ name: l, address: "127.0.0.1:0" }], pools: [{ name: p, endpoints: [{ url: "${url}" }] }] }`;
+    const endpoints = `{ url: "${url}", sku: h100 }, { url: "http://equal", sku: h100, weight: 2 }, { url: "http://other" }`;
+    const text = `{ listeners: [{ name: l, address: "127.0.0.1:0" }], pools: [{ name: p, endpoints: [${endpoints}] }] }`;
     const loaded = parseConfig(text, 'f.yaml', {});
     if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- What is read of it is here.
-    return { config: loaded.config, endpointSlots: [[slot]] } as unknown as Snapshot;
+    return { config: loaded.config, endpointSlots: [[slot, equal, other]] } as unknown as Snapshot;
   };
   let snapshot = snapshotWith('http://a');
   const throughput = new Throughput(memory, fleet, new Clock(() => time.ms), () => snapshot);
@@ -24,18 +27,18 @@ function watched() {
   throughput.sample();
   const shards = [new WorkTable(memory, 0), new WorkTable(memory, 1)] as const;
   /** So many tokens a second of each kind, by both shards together. */
-  const run = (seconds: number, prompt: number, completion: number): void => {
+  const run = (seconds: number, prompt: number, completion: number, at = slot): void => {
     for (let left = seconds * 1000; left > 0; left -= samplePeriodMs) {
       for (const shard of shards) {
-        shard.addPrompt(slot, (prompt * samplePeriodMs) / 2000);
-        shard.addCompletion(slot, (completion * samplePeriodMs) / 2000);
+        shard.addPrompt(at, (prompt * samplePeriodMs) / 2000);
+        shard.addCompletion(at, (completion * samplePeriodMs) / 2000);
       }
       time.ms += samplePeriodMs;
       throughput.sample();
     }
   };
   const move = (url: string): void => void (snapshot = snapshotWith(url));
-  return { throughput, run, move, slot, pending: new FleetTable(memory, 0) };
+  return { throughput, run, move, slot, equal, other, work: shards[0], pending: new FleetTable(memory, 0) };
 }
 
 test('throughput: when an endpoint works less than it did, what is left is its headroom', () => {
@@ -96,4 +99,21 @@ test('throughput: when counts are taken back, no rate is below 0', () => {
   run(10, 0, 100);
   run(10, 0, -50);
   expect(throughput.of(slot).completion.now).toBe(0);
+});
+
+test('throughput: when an endpoint was never busy, it has the headroom of those that are like it, by its weight', () => {
+  const { throughput, run, slot, equal, other, work } = watched();
+  run(20, 4000, 300, slot);
+  expect(work.usedRatio(slot), 'it does the best that anybody did').toBeCloseTo(1, 2);
+  run(20, 16_000, 4000, equal); // Of twice the weight.
+  expect(throughput.of(equal).completion.headroom).toBeLessThan(1);
+  expect(throughput.of(slot).completion).toEqual({ now: 0, headroom: 2000 });
+  expect(throughput.of(slot).prompt.headroom).toBe(8000);
+  run(10, 0, 500, slot);
+  expect(work.usedRatio(slot)).toBeCloseTo(0.25, 2);
+  expect(throughput.of(other), 'of another kind').toEqual({
+    prompt: { now: 0, headroom: null },
+    completion: { now: 0, headroom: null },
+  });
+  expect(work.usedRatio(other)).toBe(0);
 });

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/index.ts';
+import { type Clock, RateGauge } from '../core/index.ts';
 import type { Snapshot } from '../shard/protocol.ts';
 import { type FleetTable, type SharedMemory, WorkTable, workWindowMs } from '../shm/index.ts';
 
@@ -6,7 +6,7 @@ import { type FleetTable, type SharedMemory, WorkTable, workWindowMs } from '../
 export interface Rate {
   /** Over the last window. */
   readonly now: number;
-  /** What it could still take: the best it was seen to do, less what it does; null before anything was seen. */
+  /** What it could still take: the best that it or one like it was seen to do, less what it does; null before anything was seen. */
   readonly headroom: number | null;
 }
 
@@ -16,46 +16,27 @@ export interface EndpointRates {
 }
 
 export const samplePeriodMs = 2000;
-const sampleCount = workWindowMs / samplePeriodMs + 1;
-/** What was possible yesterday may have been another model. */
-const halfLifeMs = 3_600_000;
+const windowCount = workWindowMs / samplePeriodMs;
 
-/** One kind of token at one endpoint: totals at the last samples, and the best rate between two a window apart. */
-class Gauge {
-  readonly #totals = new Int32Array(sampleCount);
-  readonly #atMs = new Float64Array(sampleCount);
-  #count = 0;
-  best = 0;
-  now = 0;
-
-  /** `total` wraps. */
-  sample(total: number, nowMs: number): void {
-    const last = (this.#count + sampleCount - 1) % sampleCount;
-    if (this.#count > 0) this.best *= 0.5 ** ((nowMs - this.#atMs[last]!) / halfLifeMs);
-    const at = this.#count % sampleCount;
-    const isFull = this.#count >= sampleCount - 1;
-    const first = isFull ? (at + 1) % sampleCount : 0; // A window ago.
-    this.#totals[at] = total;
-    this.#atMs[at] = nowMs;
-    this.#count++;
-    const tookMs = nowMs - this.#atMs[first]!;
-    if (tookMs <= 0) return;
-    // Counts that are taken back make it less than nothing for a moment.
-    this.now = Math.max(0, ((total - this.#totals[first]!) | 0) / tookMs) * 1000;
-    // Less than a window is a burst: nobody could go on like that.
-    if (isFull) this.best = Math.max(this.best, this.now);
-  }
+/** The best of endpoints that are alike, for a weight of 1. */
+interface Best {
+  prompt: number;
+  completion: number;
 }
 
 interface Watched {
   readonly url: string;
-  readonly prompt: Gauge;
-  readonly completion: Gauge;
+  readonly prompt: RateGauge;
+  readonly completion: RateGauge;
+  /** Of this sample. */
+  weight: number;
+  best: Best;
 }
 
 /**
  * What endpoints get done, and could still take, by what shards counted in the work table: a sample every two seconds, rates over
- * ten. An endpoint that was never busy has a best that says little: it is what was asked of it.
+ * ten. The best of one that was never busy is only what was asked of it, so what counts is the best of all that are alike: those of
+ * the pool with the same sku, each by its weight. Pickers read from the work table which part of that is used.
  */
 export class Throughput {
   readonly #fleet: FleetTable;
@@ -85,30 +66,47 @@ export class Throughput {
     const slots = new Set(endpointSlots.flat());
     for (const slot of this.#watched.keys()) if (!slots.has(slot)) this.#watched.delete(slot);
     for (const [poolIndex, pool] of config.pools.entries()) {
-      for (const [index, { url }] of pool.endpoints.entries()) {
+      /** By sku. */
+      const bests = new Map<string | null, Best>();
+      for (const [index, { url, sku, weight }] of pool.endpoints.entries()) {
+        let best = bests.get(sku);
+        if (best === undefined) bests.set(sku, (best = { prompt: 0, completion: 0 }));
         const slot = endpointSlots[poolIndex]![index]!;
         let watched = this.#watched.get(slot);
         if (watched?.url !== url) {
-          watched = { url, prompt: new Gauge(), completion: new Gauge() };
+          watched = { url, prompt: new RateGauge(windowCount), completion: new RateGauge(windowCount), weight, best };
           this.#watched.set(slot, watched);
         }
         watched.prompt.sample(this.#work.promptTokens(slot), nowMs);
         watched.completion.sample(this.#work.completionTokens(slot), nowMs);
+        watched.weight = weight;
+        watched.best = best;
+        // Of one that gets nothing by its weight nobody knows what it could do.
+        if (weight === 0) continue;
+        best.prompt = Math.max(best.prompt, watched.prompt.best / weight);
+        best.completion = Math.max(best.completion, watched.completion.best / weight);
       }
+    }
+    for (const [slot, { completion, weight, best }] of this.#watched) {
+      const possible = best.completion * weight;
+      this.#work.setUsedRatio(slot, possible === 0 ? 0 : Math.min(1, completion.now / possible));
     }
   }
 
   of(slot: number): EndpointRates {
     const watched = this.#watched.get(slot);
     if (watched === undefined) return { prompt: { now: 0, headroom: null }, completion: { now: 0, headroom: null } };
-    const { prompt, completion } = watched;
+    const { prompt, completion, weight, best } = watched;
     // A long prompt shows when it is done. While it is computed, what waits is what the endpoint is busy with.
     const waiting = (this.#fleet.pendingTokens(slot) / workWindowMs) * 1000;
-    return { prompt: rateOf(prompt, waiting), completion: rateOf(completion, 0) };
+    return {
+      prompt: rateOf(prompt.now, best.prompt * weight, waiting),
+      completion: rateOf(completion.now, best.completion * weight, 0),
+    };
   }
 }
 
-function rateOf({ now, best }: Gauge, waiting: number): Rate {
+function rateOf(now: number, best: number, waiting: number): Rate {
   if (best === 0) return { now: tenths(now), headroom: null };
   return { now: tenths(now), headroom: tenths(Math.max(0, best - Math.max(now, waiting))) };
 }

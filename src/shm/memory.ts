@@ -35,7 +35,7 @@ import { workMemoryBytes } from './work-table.ts';
  * | peerLoads | peer-loads.ts | 16 an endpoint slot                              | control                    |
  * | promptSecret | prompt-secret.ts | 4                                          | control                    |
  * | journals | prefix-journal.ts | 256 KiB a shard where gateways share, else none | the ring's own shard; control: how far it has read |
- * | work   | work-table.ts    | 4 an endpoint slot, + 8 a slot for each shard    | shards                     |
+ * | work   | work-table.ts    | 8 an endpoint slot, + 8 a slot for each shard    | shards, control            |
  * | models | model-table.ts   | 8 KiB an endpoint slot, touched where one is listed, + 256 KiB | control      |
  * | residents | resident-table.ts | 576 an endpoint slot                           | shards, control           |
  */

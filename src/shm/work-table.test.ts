@@ -38,6 +38,17 @@ test('work table: when prompts were worked for, every shard sees how long that w
   expect([shards[0]!.promptMicros(38), control.promptTokens(39)]).toEqual([0, 0]);
 });
 
+test('work table: when control says how much of its rate an endpoint uses, every shard reads it', () => {
+  const { control, shards } = tables();
+  control.setUsedRatio(39, 0.25);
+  control.setUsedRatio(0, 1);
+  for (const table of [control, ...shards]) {
+    expect([table.usedRatio(39), table.usedRatio(0), table.usedRatio(38)]).toEqual([0.25, 1, 0]);
+    expect([table.promptMicros(39), table.promptMicros(0)]).toEqual([0, 0]);
+  }
+  expect(() => shards[0]!.setUsedRatio(0, 1)).toThrow();
+});
+
 test('work table: when a slot is out of range, or control counts, that is a defect', () => {
   const { control, shards } = tables();
   expect(() => shards[1]!.addCompletion(40, 1)).toThrow();

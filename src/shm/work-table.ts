@@ -3,16 +3,17 @@ import type { SharedMemory } from './memory.ts';
 
 /**
  * What endpoints get done, as it is seen to be done: a row a shard, in it 8 bytes a slot of the fleet table; behind them 4 bytes a
- * slot that all shards write.
+ * slot that all shards write, and 4 that control does.
  *
  * | Word             | Byte | Unit                | Writer          |
  * | ---------------- | ---- | ------------------- | --------------- |
  * | promptTokens     | 0    | tokens, wraps       | that shard      |
  * | completionTokens | 4    | tokens, wraps       | that shard      |
  * | promptMicros     | -    | microseconds, wraps | shards, Atomics |
+ * | usedPpm          | -    | millionths          | control         |
  *
- * Totals for ever: who wants a rate subtracts, as integers of 32 bits. A slot's words are not cleared when another endpoint gets
- * it, nor a shard's when it is started again.
+ * The first three are totals for ever: who wants a rate subtracts, as integers of 32 bits. A slot's words are not cleared when
+ * another endpoint gets it, nor a shard's when it is started again; `usedPpm` is what control found last.
  */
 const wordsEach = 2;
 /** Rates are taken over so long. */
@@ -27,7 +28,7 @@ function rowWordsOf(endpointCountMax: number): number {
 }
 
 export function workMemoryBytes(shardCount: number, endpointCountMax: number): number {
-  return (shardCount * rowWordsOf(endpointCountMax) + endpointCountMax) * 4;
+  return (shardCount * rowWordsOf(endpointCountMax) + 2 * endpointCountMax) * 4;
 }
 
 export class WorkTable {
@@ -66,6 +67,17 @@ export class WorkTable {
   /** @hot per chunk. So long the endpoint worked for prompts, of all shards, in microseconds; wraps. */
   promptMicros(slot: number): number {
     return Atomics.load(this.#words, this.#microsAt(slot));
+  }
+
+  /** Of the completion tokens a second that the endpoint can write, the part that it does, 0..1. */
+  setUsedRatio(slot: number, ratio: number): void {
+    assert(this.#shardIndex < 0, 'control has all the rates');
+    Atomics.store(this.#words, this.#microsAt(slot) + this.#endpointCountMax, Math.round(ratio * 1e6));
+  }
+
+  /** @hot per pick and endpoint. As control found it, some seconds ago. A word of its own: whole without Atomics. */
+  usedRatio(slot: number): number {
+    return this.#words[this.#microsAt(slot) + this.#endpointCountMax]! / 1e6;
   }
 
   /** Of all shards; wraps. */
