@@ -12,12 +12,20 @@ import {
   KvPicker,
   makePicker,
   makePolicy,
+  openRule,
   pickEndpoint,
   PoolView,
   PromptKeys,
   TriedEndpoints,
 } from '../../dist/pick/index.js';
-import { createPrefixMemory, createSharedMemory, EndpointState, FleetTable, otherRow } from '../../dist/shm/index.js';
+import {
+  createPrefixMemory,
+  createSharedMemory,
+  EndpointState,
+  FleetTable,
+  otherRow,
+  WorkTable,
+} from '../../dist/shm/index.js';
 import { Draw } from './draw.mjs';
 import { isMet } from './report.mjs';
 
@@ -147,13 +155,13 @@ class Gateway {
       control.setState(slot, EndpointState.healthy);
       return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
     });
-    const rule = { inflightMax: 0, pendingTokensMax: 0, waitingMax: 0, kvUsageMax: 0, slowStartMs: 0 };
-    this.#view = new PoolView(endpoints, this.#fleet, rule);
+    this.#view = new PoolView(endpoints, this.#fleet, openRule);
     const draw = new Draw(1);
     const random = () => draw.ratio();
     this.#kv = new KvPicker({
       view: this.#view,
       memory: createPrefixMemory(slotCount, 256, 2_000_000),
+      work: new WorkTable(memory, 0),
       number: 0,
       journal: null,
       ordinals: endpoints.map((_, index) => index),

@@ -247,6 +247,12 @@ export const pool = section(
       max: 100_000_000,
       doc: 'Prompt tokens, as estimated and without those in its KV cache, that were sent to one endpoint and wait for their first token there; 0 is unlimited. An endpoint that has as many counts as full: requests queue, then spill or get 503. One that has fewer may be sent a prompt of any size.',
     }),
+    pending_prefill_ms: durationMs({
+      default: 0,
+      min: 0,
+      max: '1h',
+      doc: 'As `pending_tokens_max`, in time: those tokens over the prompt tokens a second that the endpoint was seen to compute, so that a slow endpoint is full with fewer. 0 is unlimited.',
+    }),
     queue,
     keepalive_idle_ms: durationMs({
       default: '4s',

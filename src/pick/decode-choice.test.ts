@@ -4,7 +4,7 @@ import { DecodeChoice } from './decode-choice.ts';
 import { servedBy, Serves } from './endpoint-role.ts';
 import type { KvPicker } from './kv/kv-picker.ts';
 import { pickEndpoint } from './pick.ts';
-import { PoolView } from './pool-view.ts';
+import { openRule, PoolView } from './pool-view.ts';
 import { PromptKeys } from './kv/prompt-keys.ts';
 import { TriedEndpoints } from './tried-endpoints.ts';
 
@@ -19,13 +19,7 @@ function pool(protocol: 'vllm' | 'sglang', roles: readonly Role[], matched: read
     control.setState(slot, EndpointState.healthy);
     return { url: `http://10.0.0.${index}:8000`, slot, weight: 1, serves: servedBy(protocol, role) };
   });
-  const view = new PoolView(endpoints, fleet, {
-    inflightMax: 0,
-    pendingTokensMax: 0,
-    waitingMax: 0,
-    kvUsageMax: 0,
-    slowStartMs: 0,
-  });
+  const view = new PoolView(endpoints, fleet, openRule);
   const kv = { matchedTokens: (index: number) => matched[index] ?? 0 } as KvPicker;
   const choice = new DecodeChoice(roles.length, 256, kv);
   const prompt = new PromptKeys();

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { createSharedMemory, EndpointState, Fault, FleetTable, otherRow, Probe } from '../shm/index.ts';
 import { allFull, pickEndpoint } from './pick.ts';
 import { makePicker } from './pickers.ts';
-import { type PickRequest, PoolView } from './pool-view.ts';
+import { openRule, type PickRequest, PoolView } from './pool-view.ts';
 import { TriedEndpoints } from './tried-endpoints.ts';
 
 const rule = { consecutiveFailures: 1, baseMs: 1000, maxMs: 60_000 };
@@ -31,13 +31,7 @@ function pool(pickerName: PickerName, slowStartMs = 10_000, inflightMax = 0) {
     control.setState(slot, EndpointState.healthy);
     return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
   });
-  const view = new PoolView(endpoints, fleet, {
-    inflightMax,
-    pendingTokensMax: 0,
-    waitingMax: 0,
-    kvUsageMax: 0,
-    slowStartMs,
-  });
+  const view = new PoolView(endpoints, fleet, { ...openRule, inflightMax, slowStartMs });
   const picker = makePicker(pickerName, endpointCount, { random: seeded(7), shardIndex: 0 });
   const pick = (nowMs: number, request: Partial<PickRequest> = {}): number =>
     pickEndpoint(
@@ -164,13 +158,7 @@ test.each(pickerNames)(
       control.setState(slot, index === 40 || index === 45 ? EndpointState.healthy : EndpointState.unhealthy);
       return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
     });
-    const view = new PoolView(endpoints, fleet, {
-      inflightMax: 0,
-      pendingTokensMax: 0,
-      waitingMax: 0,
-      kvUsageMax: 0,
-      slowStartMs: 0,
-    });
+    const view = new PoolView(endpoints, fleet, openRule);
     const picker = makePicker(name, 50, { random: seeded(3), shardIndex: 0 });
     const request = {
       hashKey: 1,
@@ -188,6 +176,42 @@ test.each(pickerNames)(
     expect(pickEndpoint(view, picker, request, 1000)).toBeLessThan(0);
   },
 );
+
+test('pick: when prompts wait at two endpoints, the slower one is full with fewer of their tokens', () => {
+  const made = pool('round_robin', 0);
+  const rates = { of: (url: string) => (url === made.endpoints[0]!.url ? 1000 : 10_000) };
+  const view = new PoolView(
+    made.endpoints.slice(0, 2),
+    made.fleet,
+    { ...openRule, pendingPrefillMs: 2000 },
+    null,
+    rates,
+  );
+  const wish = {
+    hashKey: 0,
+    tried: new TriedEndpoints(),
+    modelRow: otherRow,
+    modelKey: 0,
+    contextTokens: 0,
+    mayProbe: true,
+    fits: null,
+  };
+  const candidates = (): number[] => {
+    view.screen(wish, 1000);
+    return [...view.candidates.subarray(0, view.count)];
+  };
+  const pend = (tokens: number): void =>
+    made.endpoints.slice(0, 2).forEach(({ slot }) => made.fleet.addPending(slot, tokens));
+  pend(1999);
+  expect(candidates()).toEqual([0, 1]);
+  pend(1);
+  expect(candidates()).toEqual([1]);
+  expect([view.fullCount, view.hasRoom(1000, null)]).toEqual([1, true]);
+  pend(18_000);
+  expect(candidates()).toEqual([]);
+  expect(view.hasRoom(1000, null)).toBe(false);
+  pend(-20_000);
+});
 
 test('pick: when other gateways have requests at an endpoint, pickers count them, and limits do not', () => {
   const made = pool('least_request', 0, 1);

@@ -37,12 +37,29 @@ export interface PickRule {
   readonly inflightMax: number;
   /** From how many prompt tokens on, sent there and without a byte of their answers, an endpoint counts as full; 0 = however many. */
   readonly pendingTokensMax: number;
+  /** From how many milliseconds of the endpoint's work on, those tokens make it full; 0 = however many. */
+  readonly pendingPrefillMs: number;
   /** From how many requests waiting in its engine on an endpoint counts as full; 0 = however many. */
   readonly waitingMax: number;
   /** From which share of its KV cache in use; 0 = whatever it is. */
   readonly kvUsageMax: number;
   /** How long the share of an endpoint that is new or back takes to grow to all; 0 = no time. */
   readonly slowStartMs: number;
+}
+
+/** No limits, and no slow start. */
+export const openRule: PickRule = {
+  inflightMax: 0,
+  pendingTokensMax: 0,
+  pendingPrefillMs: 0,
+  waitingMax: 0,
+  kvUsageMax: 0,
+  slowStartMs: 0,
+};
+
+/** Prompt tokens that an endpoint computes in a second, by its URL. */
+export interface PrefillRates {
+  of(url: string): number;
 }
 
 /**
@@ -55,6 +72,8 @@ export class PoolView {
   readonly fleet: FleetTable;
   readonly #rule: PickRule;
   readonly #saturation: Saturation;
+  /** Null: nobody knows, and no limit in time applies. */
+  readonly #rates: PrefillRates | null;
   /** What endpoints say of their models; null where they are not asked. */
   readonly fit: ModelFit | null;
   /** Indexes that passed the screens; the first `count` are valid. */
@@ -70,9 +89,16 @@ export class PoolView {
   /** Bit set of `Probe`: what the attempt at the endpoint picked last is the probe of. Taken with its place. */
   probes: number = Probe.none;
 
-  constructor(endpoints: readonly PickEndpoint[], fleet: FleetTable, rule: PickRule, fit: ModelFit | null = null) {
+  constructor(
+    endpoints: readonly PickEndpoint[],
+    fleet: FleetTable,
+    rule: PickRule,
+    fit: ModelFit | null = null,
+    rates: PrefillRates | null = null,
+  ) {
     this.endpoints = endpoints;
     this.fit = fit;
+    this.#rates = rates;
     this.hashes = endpoints.map((endpoint) => hashText(endpoint.url));
     this.fleet = fleet;
     this.#rule = rule;
@@ -98,7 +124,7 @@ export class PoolView {
       if (fleet.health.isOut(slot, modelRow, nowMs)) continue;
       if (request.tried.has(index)) continue;
       if (this.fit?.admits(index) === false) continue;
-      if (this.#isFull(slot, nowMs)) this.fullCount++;
+      if (this.#isFull(index, nowMs)) this.fullCount++;
       else if (!fleet.health.isDistrusted(slot, modelRow)) {
         this.shares[index] = fleet.health.share(slot, modelRow, nowMs, slowStartMs);
         this.candidates[this.count++] = index;
@@ -127,14 +153,22 @@ export class PoolView {
    * each send one prompt more. Whoever finds less than the maximum may go, however large: nobody waits behind more than that,
    * a prompt that is larger than the maximum is served too, and what is free is free for all who wait.
    */
-  #isFull(slot: number, nowMs: number): boolean {
+  #isFull(index: number, nowMs: number): boolean {
     const { fleet } = this;
-    const { inflightMax, pendingTokensMax } = this.#rule;
+    const { slot } = this.endpoints[index]!;
+    const { inflightMax, pendingTokensMax, pendingPrefillMs } = this.#rule;
     return (
       (inflightMax > 0 && fleet.inflight(slot) >= inflightMax) ||
       (pendingTokensMax > 0 && fleet.pendingTokens(slot) >= pendingTokensMax) ||
+      (pendingPrefillMs > 0 && this.#pendingMs(index) >= pendingPrefillMs) ||
       this.#saturation.isReached(slot, nowMs)
     );
+  }
+
+  /** How long the endpoint takes for the prompts that wait there, by what was learned of it. */
+  #pendingMs(index: number): number {
+    const { url, slot } = this.endpoints[index]!;
+    return this.#rates === null ? 0 : (this.fleet.pendingTokens(slot) / this.#rates.of(url)) * 1000;
   }
 
   /** Whether any endpoint, or any that `fits`, could take another request, whatever that is. */
@@ -142,7 +176,7 @@ export class PoolView {
     for (let index = 0; index < this.endpoints.length; index++) {
       const { slot, weight } = this.endpoints[index]!;
       if (weight <= 0 || (fits !== null && fits[index] === 0)) continue;
-      if (this.fleet.state(slot) === EndpointState.healthy && !this.#isFull(slot, nowMs)) return true;
+      if (this.fleet.state(slot) === EndpointState.healthy && !this.#isFull(index, nowMs)) return true;
     }
     return false;
   }

@@ -3,7 +3,7 @@ import { createSharedMemory, FleetTable, type ListedModel, ModelTable, ResidentT
 import { modelKeyOf } from './hash.ts';
 import { LoadTimes } from './load-time.ts';
 import { ModelFit } from './model-fit.ts';
-import { PoolView } from './pool-view.ts';
+import { openRule, PoolView } from './pool-view.ts';
 import { Loading, type LoadingRequest, Residents } from './residents.ts';
 
 /** Two endpoints with an adapter `a`, two more `b` and `c`, a base model, and a model `swapped` of a server that swaps it. */
@@ -21,8 +21,7 @@ function pool() {
   const endpoints = [0, 1].map((slot) => ({ url: `http://${slot}`, slot, weight: 1 }));
   for (const { slot } of endpoints) models.publish(slot, list);
   const fit = new ModelFit(new ModelTable(memory, 0), endpoints, [0, 0]);
-  const rule = { inflightMax: 0, pendingTokensMax: 0, waitingMax: 0, kvUsageMax: 0, slowStartMs: 0 };
-  const view = new PoolView(endpoints, new FleetTable(memory, 0), rule, fit);
+  const view = new PoolView(endpoints, new FleetTable(memory, 0), openRule, fit);
   const residents = new Residents(view, new ResidentTable(memory, 0), new LoadTimes());
   const request = (model: string): LoadingRequest => {
     const made = { modelKey: modelKeyOf(model), contextTokens: 0, loading: Loading.none };

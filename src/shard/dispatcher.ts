@@ -104,7 +104,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
       accountant.noteFirstByte(exchange, nowMs);
       this.#health.noteFirstPiece(exchange, bytes, start, end);
       this.#meter.promptDone(exchange, nowMs, relay.tap.eventCount - eventsBefore);
-      if (exchange.pool!.config.pendingTokensMax > 0) this.#closer.onPlaceFree(exchange.pool!);
+      if (exchange.pool!.boundsPending) this.#closer.onPlaceFree(exchange.pool!);
       this.#endReplay(exchange);
     } else if (exchange.isEventStream && relay.tap.eventCount !== eventsBefore) {
       this.#meter.events(exchange, nowMs, relay.tap.eventCount - eventsBefore);

@@ -122,6 +122,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   /** KvPickRequest. */
   pendingTokens = 0;
   aheadTokens = 0;
+  computedMs = 0;
+  computedTokens = 0;
   score = Number.NaN;
   /** Why the endpoint was picked, for the client; '' where nobody is to be told. */
   pickText = '';
@@ -216,6 +218,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.prompt = null;
     this.pendingTokens = 0;
     this.aheadTokens = 0;
+    this.computedMs = 0;
+    this.computedTokens = 0;
     this.score = Number.NaN;
     this.pickText = '';
     this.queuedSinceMs = 0;

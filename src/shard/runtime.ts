@@ -15,7 +15,13 @@ import {
   servedBy,
 } from '../pick/index.ts';
 import { RouteTable } from '../route/index.ts';
-import { type ModelTable, otherRow, type PrefixJournalWriter, type ResidentTable } from '../shm/index.ts';
+import {
+  type ModelTable,
+  otherRow,
+  type PrefixJournalWriter,
+  type ResidentTable,
+  type WorkTable,
+} from '../shm/index.ts';
 import {
   credentialLines,
   type EndpointAddress,
@@ -56,6 +62,8 @@ export interface PoolRuntime {
   readonly clocks: readonly BusyClock[];
   /** What is in its engines' memory. */
   readonly residents: Residents;
+  /** Prompts without a first token make an endpoint full. */
+  readonly boundsPending: boolean;
   /** True when picking, or the queue, needs a field of the body. */
   readonly readsBody: boolean;
 }
@@ -92,6 +100,7 @@ export interface RuntimeContext {
   /** Where other gateways are told what is learned; null: there are none. */
   readonly journal: PrefixJournalWriter | null;
   readonly models: ModelTable;
+  readonly work: WorkTable;
   readonly residents: ResidentTable;
   /** An endpoint of the pool sent bytes that belong to no response. */
   readonly noteStrayBytes: (poolName: string) => void;
@@ -138,18 +147,19 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
     const rule = {
       inflightMax: pool.inflightMax,
       pendingTokensMax: pool.pendingTokensMax,
+      pendingPrefillMs: pool.pendingPrefillMs,
       waitingMax: pool.queue.saturatedAt.waiting,
       kvUsageMax: pool.queue.saturatedAt.kvUsage,
       slowStartMs: pool.slowStartMs,
     };
     const fit = new ModelFit(context.models, pickable, contexts);
-    const view = new PoolView(pickable, context.registry.fleet, rule, fit);
+    const urls = pool.endpoints.map(({ url }) => url);
+    const learned = context.lasting.kvLearned(pool.name, new Set(urls));
+    const view = new PoolView(pickable, context.registry.fleet, rule, fit, learned.rate);
     const waitingRoom = context.lasting.waitingRoom(pool, snapshot.queueRows[poolIndex]!);
     waitingRoom.parts = routes.parts[poolIndex]!;
     waitingRoom.view = view;
     const fallback = makePicker(pool.picker, pool.endpoints.length, context.picker);
-    const urls = pool.endpoints.map(({ url }) => url);
-    const learned = context.lasting.kvLearned(pool.name, new Set(urls));
     const prefixes = snapshot.prefixes[poolIndex] ?? null;
     const { random } = context.picker;
     const residents = new Residents(view, context.residents, learned.loads);
@@ -159,6 +169,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
         : new KvPicker({
             view,
             ...prefixes,
+            work: context.work,
             journal: context.journal,
             learned,
             residents,
@@ -185,6 +196,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       modelCount: rows.size + (config.defaultPool === pool.name ? 1 : 0),
       rowOf: (modelLabel) => rows.get(modelLabel) ?? otherRow,
       waitingRoom,
+      boundsPending: pool.pendingTokensMax > 0 || pool.pendingPrefillMs > 0,
       readsBody:
         pool.queue.fairBy.source === 'body' ||
         (pool.picker === 'consistent_hash' && pool.hashOn.some((source) => source.source === 'body')),

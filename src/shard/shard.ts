@@ -114,6 +114,7 @@ export class Shard {
       lasting: new PoolLasting(shared.queues, new FlowCells(init.memory)),
       journal: shared.journal,
       models: shared.models,
+      work: shared.work,
       residents: shared.residents,
       noteStrayBytes: (poolName) => accountant.noteOddity(poolName, 'after_response'),
       filterContext: (listenerIndex) => ({

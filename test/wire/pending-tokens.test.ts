@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { answerText, chatRequest, requestText, rig, type Rig, until, type UpstreamPeer } from '../rig/index.ts';
 
-// `pending_tokens_max`: prompt tokens that wait for their first token bound what an endpoint is sent, whatever the picker.
+// `pending_tokens_max` and `pending_prefill_ms`: prompts that wait for their first token bound what an endpoint is sent, whatever
+// the picker.
 
 const pickers = ['kv_aware', 'least_load', 'round_robin', 'consistent_hash'] as const;
 
@@ -14,7 +15,7 @@ const chunk = (text: string): string => `${text.length.toString(16)}\r\n${text}\
 const event = chunk('data: {"choices":[{"delta":{"content":"x"}}]}\n\n');
 const end = `${chunk('data: [DONE]\n\n')}0\r\n\r\n`;
 
-function limited(picker: string, rest = '', shardCount = 1): Promise<Rig> {
+function limited(picker: string, rest = '', shardCount = 1, tokensMax = 1000): Promise<Rig> {
   return rig({
     upstreamCount: 2,
     shardCount,
@@ -23,7 +24,7 @@ models:
   - { name: only, targets: [{ pool: local }] }
   - { name: spilling, targets: [{ pool: local }, { pool: spare }] }
 pools:
-  - { name: local, engine: none, picker: ${picker}, pending_tokens_max: 1000, ${rest} endpoints: [{ url: "$UPSTREAM0" }] }
+  - { name: local, engine: none, picker: ${picker}, pending_tokens_max: ${tokensMax}, ${rest} endpoints: [{ url: "$UPSTREAM0" }] }
   - { name: spare, engine: none, endpoints: [{ url: "$UPSTREAM1" }] }
 `,
   });
@@ -132,4 +133,27 @@ test('pending tokens: when the first token comes to one shard, who waits in anot
   second.send(head + event + end);
   expect((await client.response()).status).toBe(200);
   first.send(end);
+});
+
+// 16,000 tokens a second until something else is learned: the prompt takes 0.17 s.
+test('pending tokens: when they are more work than may wait at an endpoint, the next prompt waits for the first token of the one before', async () => {
+  const gateway = await limited('least_load', 'pending_prefill_ms: 100ms,', 1, 0);
+  const first = await fill(gateway);
+  const client = await gateway.client();
+  client.send(chatRequest(longBody('only')));
+  await gateway.inPhase('queued');
+  first.send(head + event);
+  const second = await gateway.upstreams[0]!.accept();
+  await second.request();
+  second.send(head + event + end);
+  expect((await client.response()).status).toBe(200);
+  first.send(end);
+});
+
+test('pending tokens: when they are less work than may wait at an endpoint, the next prompt goes too', async () => {
+  const gateway = await limited('least_load', 'pending_prefill_ms: 300ms,', 1, 0);
+  await fill(gateway);
+  const client = await gateway.client();
+  client.send(chatRequest(longBody('only')));
+  await (await gateway.upstreams[0]!.accept()).request();
 });

@@ -9,12 +9,13 @@ import {
   otherRow,
   PrefixIndex,
   ResidentTable,
+  WorkTable,
 } from '../../shm/index.ts';
 import { modelKeyOf } from '../hash.ts';
 import { ModelFit } from '../model-fit.ts';
 import { pickEndpoint } from '../pick.ts';
 import { makePicker } from '../pickers.ts';
-import { PoolView } from '../pool-view.ts';
+import { openRule, PoolView } from '../pool-view.ts';
 import { Loading, Residents } from '../residents.ts';
 import { TriedEndpoints } from '../tried-endpoints.ts';
 import { KvLearned, KvPicker, type KvPickRequest } from './kv-picker.ts';
@@ -35,9 +36,8 @@ function fleet() {
   });
   const list = [{ key: adapterKey, contextTokens: 0, isAdapter: true, loads: true }];
   for (const { slot } of endpoints) new ModelTable(memory, -1).publish(slot, list);
-  const rule = { inflightMax: 0, pendingTokensMax: 0, waitingMax: 0, kvUsageMax: 0, slowStartMs: 0 };
   const fit = new ModelFit(new ModelTable(memory, 0), endpoints, [0, 0]);
-  const view = new PoolView(endpoints, new FleetTable(memory, 0), rule, fit);
+  const view = new PoolView(endpoints, new FleetTable(memory, 0), openRule, fit);
   const prefixes = createPrefixMemory(4096, 4, cacheTokens * bytesPerTokenAssumed);
   const { horizon } = new PrefixIndex(prefixes);
   const ordinals = [2, 3];
@@ -51,6 +51,7 @@ function fleet() {
     view,
     memory: prefixes,
     ordinals,
+    work: new WorkTable(memory, 0),
     number: 0,
     journal: null,
     learned,
@@ -90,6 +91,8 @@ function requestOf(prompt: string, modelKey = 0): KvPickRequest & { endpointInde
     matchedTokens: 0,
     pendingTokens: 0,
     aheadTokens: 0,
+    computedMs: 0,
+    computedTokens: 0,
     score: Number.NaN,
   };
 }
@@ -112,10 +115,23 @@ test('kv aware: when prompts wait behind others, nothing is learned of how fast 
   const before = made.learned.rate.of(url);
   // It had nearly all of the first when the second came.
   made.kv.answerBegan(second, 100);
+  made.kv.finish(second, null);
   expect(made.learned.rate.of(url)).toBe(before);
   const { pendingTokens } = first;
   made.kv.answerBegan(first, 1000);
+  made.kv.finish(first, null);
   expect(made.learned.rate.of(url)).toBe(pendingTokens);
+});
+
+// Another gateway sent the engine the same beginning.
+test('kv aware: when an engine had most of a prompt that is new here, it is not taken to be as fast as that made it look', () => {
+  const made = fleet();
+  const request = requestOf('a'.repeat(40_000));
+  made.kv.look(request);
+  made.kv.place(request, 1);
+  made.kv.answerBegan(request, 100);
+  made.kv.finish(request, { promptTokens: 10_000, completionTokens: 1, cachedTokens: 9000 });
+  expect(made.learned.rate.of('http://10.0.0.1:8000')).toBe(10_000);
 });
 
 test('kv aware: when an adapter had to be loaded, what its prompt does not explain is learned of loading, and nothing of prefill', () => {
@@ -138,6 +154,7 @@ test('kv aware: when an adapter had to be loaded, what its prompt does not expla
   const warm = send('b'.repeat(40_000));
   const { pendingTokens } = warm;
   made.kv.answerBegan(warm, 1000);
+  made.kv.finish(warm, null);
   expect(made.learned.loads.adapter.seconds).toBeCloseTo(0.525);
   expect(made.learned.rate.of(url)).toBe(pendingTokens);
 });

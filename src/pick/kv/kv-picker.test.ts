@@ -10,12 +10,13 @@ import {
   otherRow,
   PrefixJournalReader,
   PrefixJournalWriter,
+  WorkTable,
 } from '../../shm/index.ts';
 import { Random } from '../../sim/random.ts';
 import { explainPick } from '../explain.ts';
 import { pickEndpoint } from '../pick.ts';
 import { makePicker } from '../pickers.ts';
-import { PoolView } from '../pool-view.ts';
+import { openRule, PoolView } from '../pool-view.ts';
 import { Loading } from '../residents.ts';
 import { TriedEndpoints } from '../tried-endpoints.ts';
 import { KvLearned, KvPicker, type KvPickRequest } from './kv-picker.ts';
@@ -39,19 +40,14 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     control.setState(slot, EndpointState.healthy);
     return { url: `http://10.0.0.${index}:8000`, slot, weight: weights[index] ?? 1 };
   });
-  const view = new PoolView(endpoints, fleet, {
-    inflightMax: 0,
-    pendingTokensMax: 0,
-    waitingMax: 0,
-    kvUsageMax: 0,
-    slowStartMs: 10_000,
-  });
+  const view = new PoolView(endpoints, fleet, { ...openRule, slowStartMs: 10_000 });
   const generator = new Random(7);
   const random = (): number => generator.ratio();
   const kv = new KvPicker({
     view,
     memory: createPrefixMemory(4096, 256, 1_000_000),
     ordinals: endpoints.map((_, index) => index),
+    work: new WorkTable(memory, 0),
     number: 5,
     journal: new PrefixJournalWriter(memory.journals[0]!),
     learned: new KvLearned(),
@@ -68,6 +64,8 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     matchedTokens: -1,
     pendingTokens: 0,
     aheadTokens: 0,
+    computedMs: 0,
+    computedTokens: 0,
     score: Number.NaN,
     hashKey: 0,
     tried: new TriedEndpoints(),

@@ -6,6 +6,7 @@ import {
   type PrefixJournalWriter,
   type PrefixMemory,
   scrapeStaleMs,
+  type WorkTable,
 } from '../../shm/index.ts';
 import { LoadTimes } from '../load-time.ts';
 import { Participants } from '../participants.ts';
@@ -38,11 +39,15 @@ export interface KvPickRequest extends PickRequest, PendingPrompt, LoadingReques
   matchedTokens: number;
   /** What the policy compared it by, in the policy's unit; NaN when it had no say. */
   score: number;
+  /** How long its endpoint took to its first token for `computedTokens`, which nothing but they explains; 0: something else does. */
+  computedMs: number;
+  computedTokens: number;
 }
 
 export interface KvPool {
   readonly view: PoolView;
   readonly memory: PrefixMemory;
+  readonly work: WorkTable;
   /** The pool's, of those that have an index. */
   readonly number: number;
   /** Where other gateways are told; null: there are none. */
@@ -191,7 +196,8 @@ export class KvPicker implements Picker {
 
   #readLoads(view: PoolView, nowMs: number): void {
     const { fleet, endpoints, candidates, count, shares } = view;
-    const { rate } = this.#pool.learned;
+    const { work, learned } = this.#pool;
+    const { rate } = learned;
     const loads = this.#loads;
     const scrape = this.#scrape;
     for (let turn = 0; turn < count; turn++) {
@@ -203,6 +209,7 @@ export class KvPicker implements Picker {
       loads.inflight[index] = inflight;
       loads.queueDepth[index] = isScraped ? scrape.queueDepth : inflight;
       loads.kvUsageRatio[index] = isScraped ? scrape.kvCacheUsageRatio : 0;
+      loads.usedRatio[index] = work.usedRatio(slot);
       // One that warms up, or is worth less than others, takes longer for the same.
       loads.prefillRate[index] = rate.of(url) * weight * shares[index]!;
       loads.weight[index] = weight;
@@ -215,6 +222,7 @@ export class KvPicker implements Picker {
     if (prompt === null) return false;
     const { matchedTokens } = this.#request;
     request.matchedTokens = Math.min(matchedTokens[index]!, request.estimatedTokens);
+    request.computedMs = 0;
     addPending(this.#pool.view, request, index, Math.max(1, request.estimatedTokens - request.matchedTokens));
     this.#insert(prompt, this.#pool.ordinals[index]!);
     return this.#isKnown;
@@ -228,8 +236,10 @@ export class KvPicker implements Picker {
     // Of what was ahead nobody knows how much had been computed by then: counted whole it makes engines look up to seven
     // times as fast as they are.
     const isAlone = request.aheadTokens * aheadParts <= request.pendingTokens;
-    if (isAlone && request.loading !== Loading.cold) rate.learn(url, request.pendingTokens, waitedMs);
-    else if (isAlone && waitedMs > 0)
+    if (isAlone && request.loading !== Loading.cold) {
+      request.computedMs = waitedMs;
+      request.computedTokens = request.pendingTokens;
+    } else if (isAlone && waitedMs > 0)
       this.#pool.residents!.learn(request, waitedMs / 1000 - request.pendingTokens / rate.of(url));
     this.giveUp(request);
   }
@@ -251,6 +261,7 @@ export class KvPicker implements Picker {
     const { horizon } = this.#index;
     const ordinal = this.#pool.ordinals[request.endpointIndex]!;
     this.#insert(prompt, ordinal);
+    this.#learnRate(request, usage);
     if (usage === null) return;
     ratio.learn(request.modelLabel, prompt.byteCount, usage.promptTokens);
     const tokenBytes = 1 / ratio.of(request.modelLabel);
@@ -260,6 +271,18 @@ export class KvPicker implements Picker {
     // Sizes in the index are bytes, and a cache holds tokens.
     horizon.fit(ordinal, tokenBytes);
     if (!hadPrompt) this.#compare(request, usage.cachedTokens, ordinal);
+  }
+
+  /**
+   * Only now: where another gateway has sent the same beginning its engine had most of a prompt that is new here, which makes it
+   * look ten times as fast as it is, and `usage` says so at the end.
+   */
+  #learnRate(request: KvPickRequest, usage: TokenUsage | null): void {
+    if (request.computedMs === 0) return;
+    const { url } = this.#pool.view.endpoints[request.endpointIndex]!;
+    const uncached = usage === null ? request.computedTokens : usage.promptTokens - usage.cachedTokens;
+    this.#pool.learned.rate.learn(url, Math.min(request.computedTokens, uncached), request.computedMs);
+    request.computedMs = 0;
   }
 
   #insert(prompt: PromptKeys, ordinal: number): void {

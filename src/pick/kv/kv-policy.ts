@@ -12,6 +12,8 @@ export interface KvLoads {
   readonly queueDepth: Float64Array;
   /** 0..1; 0 where the engine says nothing, or nothing of late. */
   readonly kvUsageRatio: Float64Array;
+  /** 0..1: of the completion tokens a second it can write, the part that it did of late; 0 where nobody knows. */
+  readonly usedRatio: Float64Array;
   /** Prompt tokens a second, less while the endpoint warms up or if it has less weight; above 0. */
   readonly prefillRate: Float64Array;
   /** As configured; above 0. */
@@ -62,6 +64,7 @@ export function emptyLoads(endpointCount: number): KvLoads {
     inflight: new Float64Array(endpointCount),
     queueDepth: new Float64Array(endpointCount),
     kvUsageRatio: new Float64Array(endpointCount),
+    usedRatio: new Float64Array(endpointCount),
     prefillRate: new Float64Array(endpointCount).fill(1),
     weight: new Float64Array(endpointCount).fill(1),
     penaltySeconds: new Float64Array(endpointCount),

@@ -57,6 +57,26 @@ test('kv score: when nobody knows a prompt, all gateways send it to the same hom
   expect(homes.size).toBe(endpointCount);
 });
 
+test('kv score: when prompts are too short to have a block, they have no home, and go where fewest are in flight', () => {
+  const score = new KvScore(hashes);
+  const loads = idle();
+  for (let count = 0; count < 40; count++)
+    loads.inflight[choose(score, loads, request(20, [0, 0, 0, 0], 0), count)]! += 1;
+  expect([...loads.inflight]).toEqual([10, 10, 10, 10]);
+});
+
+test('kv score: when an endpoint writes all the tokens it can, prompts that are short or cached nowhere go past it, and those it holds do not', () => {
+  const loads = idle();
+  for (let endpoint = 0; endpoint < endpointCount; endpoint++) {
+    loads.usedRatio.fill(0.2);
+    loads.usedRatio[endpoint] = 1;
+    expect(choose(new KvScore(hashes), loads, request(20, [0, 0, 0, 0], 0))).not.toBe(endpoint);
+    const held = [0, 0, 0, 0];
+    held[endpoint] = 7900;
+    expect(choose(new KvScore(hashes), loads, request(8000, held))).toBe(endpoint);
+  }
+});
+
 test('kv score: when the home of a cold prompt is much busier than others, it goes where it is served sooner', () => {
   const cold = request(4000, [0, 0, 0, 0]);
   const home = choose(new KvScore(hashes), idle(), cold);

@@ -8,10 +8,11 @@ import { ReplicaLimiter } from './replica-limiter.ts';
  *     J = P / R                          the prefill that waits there already
  *       + u / R * (1 + rho + gamma * q)  this prompt's part that is not cached
  *       + lambda * k / (1 - k)           KV cache nearly full: preemption is close
+ *       + mu * x                         little headroom for the answer
  *       + penalty                        an adapter to load, recent faults, slow start
  *
  * P: tokens not yet prefilled, R: prefill rate, u: uncached tokens of this prompt, q: requests in flight, k: share of the KV
- * cache in use. The factor of u is what keeps it stable: computing pushes out prefixes that are wanted again with
+ * cache in use, x: share in use of the completion tokens a second. The factor of u is what keeps it stable: computing pushes out prefixes that are wanted again with
  * probability rho, and delays each of the q that run. With both at 0 this is the greedy least time to first token, which
  * collapses once misses make misses. A prompt that nobody knows goes to its rendezvous home, unless that is too busy.
  *
@@ -26,6 +27,11 @@ export interface KvScoreSettings {
   readonly crowdedTo: number;
   /** Seconds at half a KV cache in use. */
   readonly lambda: number;
+  /**
+   * Seconds that an endpoint with all of its headroom is better than one with none: what decides between prompts that cost next to
+   * nothing, whose answers do. Rates are some seconds old, so it is small: with more, everybody would follow them to and fro.
+   */
+  readonly mu: number;
   /** Weight of one request in the mean of the matched ratio. */
   readonly rhoAlpha: number;
   /** A prompt is cold when no endpoint holds more than this share of it. */
@@ -42,6 +48,7 @@ export const kvScoreDefaults: KvScoreSettings = {
   crowdedFrom: 0.8,
   crowdedTo: 0.9,
   lambda: 0.15,
+  mu: 0.02,
   rhoAlpha: 0.02,
   coldRatio: 0.5,
   homeSlack: 3,
@@ -109,7 +116,9 @@ export class KvScore implements KvPolicy {
       }
     }
     this.reason = isLimited ? 'copying' : 'least';
-    if (isCold && !(loadKey > 0 && request.isLoaded)) best = this.#homeOr(best, loads, request);
+    // All that are too short for a block would have the same home.
+    const hasHome = loadKey > 0 ? !request.isLoaded : request.root !== 0;
+    if (isCold && hasHome) best = this.#homeOr(best, loads, request);
     const uncached = uncachedTokens(request, best);
     // A copy is made: by the first to compute it, or beside others that have it.
     if (request.matchedTokens[best]! < coldTokens || isCold) {
@@ -137,7 +146,9 @@ export class KvScore implements KvPolicy {
   /** What any request meets there, whatever is cached. */
   #waitSeconds(loads: KvLoads, index: number): number {
     const used = Math.min(kvUsageMax, loads.kvUsageRatio[index]!);
-    return loads.pendingTokens[index]! / loads.prefillRate[index]! + (this.#settings.lambda * used) / (1 - used);
+    const { lambda, mu } = this.#settings;
+    const crowding = (lambda * used) / (1 - used) + mu * loads.usedRatio[index]!;
+    return loads.pendingTokens[index]! / loads.prefillRate[index]! + crowding;
   }
 
   /** The first of two homes that serves it hardly later than `best`. Homes pay by later hits, so slack goes with rho. */

@@ -75,6 +75,8 @@ export class PrefillLeg implements UpstreamUser, KvPickRequest, JudgedAttempt {
   matchedTokens = -1;
   pendingTokens = 0;
   aheadTokens = 0;
+  computedMs = 0;
+  computedTokens = 0;
   /** WorkMeter: tokens to be computed, how long that took (-1 = not known), and the reading of the endpoint's clock it counts from. */
   promptWork = 0;
   promptMs = -1;
