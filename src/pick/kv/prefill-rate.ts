@@ -1,48 +1,69 @@
-/**
- * Prompt tokens an endpoint computes a second, learned from how long first bytes take: about the 95th percentile of what was
- * seen, since every request that met something else in its way saw less. By endpoint URL; outlives a reload.
- */
+/** What is assumed of a pool of which nothing is known. */
 const initialRate = 16_000;
 const rateMin = 50;
 const rateMax = 2_000_000;
 const percentile = 0.95;
-/** Of an endpoint that is well known; the first steps are longer, so that a dozen requests find what a hundred would. */
-const stepMin = 0.05;
+/** An endpoint that was met so often is judged by itself alone. */
+const ownCount = 8;
+const ownSampleCount = 32;
+const poolSampleCount = 64;
 /** Short prompts are mostly answered with what they waited for besides. */
 const tokensMin = 512;
 
+/** The last so many samples, and what 95 of 100 of them do not exceed. */
+class Samples {
+  readonly #ring: Float64Array;
+  readonly #sorted: Float64Array;
+  count = 0;
+  high = 0;
+
+  constructor(size: number) {
+    this.#ring = new Float64Array(size);
+    this.#sorted = new Float64Array(size);
+  }
+
+  add(sample: number): void {
+    const size = this.#ring.length;
+    this.#ring[this.count++ % size] = sample;
+    const filled = Math.min(this.count, size);
+    const sorted = this.#sorted.subarray(0, filled);
+    sorted.set(this.#ring.subarray(0, filled));
+    sorted.sort();
+    const at = (filled - 1) * percentile;
+    const below = sorted[Math.floor(at)]!;
+    this.high = below + (sorted[Math.ceil(at)]! - below) * (at % 1);
+  }
+}
+
+/**
+ * Prompt tokens an endpoint computes a second, learned from how long first bytes take: the 95th percentile of what was seen of late,
+ * since every request that met something else in its way saw less. Few samples may all have met something, so an endpoint that
+ * was met less than eight times is in part, and one nobody has met wholly, what the pool's others are. By endpoint URL; outlives a
+ * reload.
+ */
 export class PrefillRate {
-  readonly #rates = new Map<string, number>();
-  readonly #counts = new Map<string, number>();
-  /** Mean of those known: an endpoint that nobody has met yet is as fast as the others, neither avoided nor sought. */
-  #mean = initialRate;
+  readonly #own = new Map<string, Samples>();
+  readonly #pool = new Samples(poolSampleCount);
 
   of(url: string): number {
-    return this.#rates.get(url) ?? this.#mean;
+    const pool = this.#pool.count === 0 ? initialRate : this.#pool.high;
+    const own = this.#own.get(url);
+    if (own === undefined) return pool;
+    const weight = Math.min(1, own.count / ownCount);
+    return weight * own.high + (1 - weight) * pool;
   }
 
   /** `tokens`: what the endpoint had to compute before the first byte. */
   learn(url: string, tokens: number, ms: number): void {
     if (tokens < tokensMin || ms <= 0) return;
     const seen = Math.min(rateMax, Math.max(rateMin, (tokens / ms) * 1000));
-    const known = this.#rates.get(url);
-    const count = (this.#counts.get(url) ?? 0) + 1;
-    this.#counts.set(url, count);
-    const step = Math.max(stepMin, 1 / count);
-    // The first says what it is about; from there the steps up and down balance at the percentile, and no step leads past what was seen.
-    if (known === undefined) this.#rates.set(url, seen);
-    else if (seen > known) this.#rates.set(url, Math.min(seen, known * (1 + step * percentile)));
-    else this.#rates.set(url, Math.max(seen, known * (1 - step * (1 - percentile))));
-    let sum = 0;
-    for (const rate of this.#rates.values()) sum += rate;
-    this.#mean = sum / this.#rates.size;
+    let own = this.#own.get(url);
+    if (own === undefined) this.#own.set(url, (own = new Samples(ownSampleCount)));
+    own.add(seen);
+    this.#pool.add(seen);
   }
 
   keep(urls: ReadonlySet<string>): void {
-    for (const url of this.#rates.keys()) {
-      if (urls.has(url)) continue;
-      this.#rates.delete(url);
-      this.#counts.delete(url);
-    }
+    for (const url of this.#own.keys()) if (!urls.has(url)) this.#own.delete(url);
   }
 }
