@@ -3,6 +3,7 @@
  * run is the same on every machine; the order of events of one instant is that of the endpoints.
  */
 import { RateGauge } from '../../dist/core/index.js';
+import { writeRateAssumed } from '../../dist/shm/index.js';
 import { Draw } from './draw.mjs';
 import { Engine } from './engine.mjs';
 import { ArrivalQueue } from './arrival-queue.mjs';
@@ -139,8 +140,8 @@ export function simulate({ workload, policy, seed, endpointCount = 8, routers: r
       if (pollCount++ % gaugePolls === 0) {
         for (const [index, gauge] of gauges.entries()) gauge.sample(engines[index].generatedCount | 0, nowMs);
         // All are alike, so the best of any is what each can do.
-        const best = Math.max(...gauges.map((gauge) => gauge.best));
-        for (const [index, { now }] of gauges.entries()) usedRatios[index] = best === 0 ? 0 : Math.min(1, now / best);
+        const best = Math.max(writeRateAssumed, ...gauges.map((gauge) => gauge.best));
+        for (const [index, { now }] of gauges.entries()) usedRatios[index] = Math.min(1, now / best);
       }
     } else if (queue.nextMs <= stepEnds[endpoint]) {
       nowMs = queue.nextMs;

@@ -1,6 +1,6 @@
 import { type Clock, RateGauge } from '../core/index.ts';
 import type { Snapshot } from '../shard/protocol.ts';
-import { type FleetTable, type SharedMemory, WorkTable, workWindowMs } from '../shm/index.ts';
+import { type FleetTable, type SharedMemory, WorkTable, workWindowMs, writeRateAssumed } from '../shm/index.ts';
 
 /** Tokens a second of one kind at one endpoint. */
 export interface Rate {
@@ -88,7 +88,8 @@ export class Throughput {
       }
     }
     for (const [slot, { completion, weight, best }] of this.#watched) {
-      const possible = best.completion * weight;
+      // One stream on an idle fleet would be all that was ever seen.
+      const possible = Math.max(writeRateAssumed, best.completion) * weight;
       this.#work.setUsedRatio(slot, possible === 0 ? 0 : Math.min(1, completion.now / possible));
     }
   }

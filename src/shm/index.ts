@@ -64,4 +64,4 @@ export type { SharedCounts } from './shared-counts.ts';
 export { copyShared } from './shared-copy.ts';
 export { largeSlabBytes, SlabPool, smallSlabBytes } from './slab-pool.ts';
 export type { SlabShare } from './slab-pool.ts';
-export { WorkTable, workWindowMs } from './work-table.ts';
+export { WorkTable, workWindowMs, writeRateAssumed } from './work-table.ts';

@@ -18,6 +18,8 @@ import type { SharedMemory } from './memory.ts';
 const wordsEach = 2;
 /** Rates are taken over so long. */
 export const workWindowMs = 10_000;
+/** Completion tokens a second that an endpoint is taken to be able to write until it, or one like it, was seen to write more. */
+export const writeRateAssumed = 1000;
 
 const promptWord = 0;
 const completionWord = 1;
