@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { createPrefixMemory, PrefixIndex, type PrefixKeys } from './prefix-index.ts';
 import { PrefixSweeper } from './prefix-sweeper.ts';
 
@@ -127,6 +127,30 @@ test('prefix index: when single blocks were pushed out, a match goes on behind t
   expect(heldWithout(10, 18)).toBe(30 * 512);
   expect(heldWithout(10, 19)).toBe(10 * 512);
   expect(heldWithout(0, 8)).toBe(30 * 512);
+});
+
+test('prefix index: when a slot gets another key between any two steps of a look-up, its new owner is not taken for one of the old', () => {
+  const { load } = Atomics;
+  let looks = 0;
+  // Once behind each of the looks, until there are no more.
+  for (let turn = 0; turn <= looks; turn++) {
+    const index = indexOf(4); // One bucket, of four slots.
+    for (let family = 1; family <= 4; family++) index.insert(keysOf(family, 1), 0);
+    looks = 0;
+    const spy = vi.spyOn(Atomics, 'load').mockImplementation((words, at) => {
+      const value = load(words, at);
+      if (looks++ === turn) {
+        spy.mockImplementation(load);
+        index.insert(keysOf(5, 1), 2);
+      }
+      return value;
+    });
+    const found = matched(index, keysOf(1, 1));
+    spy.mockRestore();
+    expect(found[2], `behind look ${turn}`).toBe(0);
+    if (looks > turn) expect(matched(index, keysOf(5, 1))[2]).toBe(512);
+  }
+  expect(looks).toBeGreaterThan(2);
 });
 
 test('prefix sweeper: when owners are behind the horizon, it clears them; a slot written for longer than a second is freed', () => {
