@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { PrefixHorizon, prefixHorizonBytes } from './prefix-horizon.ts';
 
 function horizonOf(blockCount: number, endpointCount = 1): PrefixHorizon {
@@ -139,4 +139,16 @@ test('prefix horizon: when things arrive, their sizes are summed; what others se
   horizon.pushOut(1, 100);
   expect([horizon.arrivedSize(0), horizon.arrivedSize(1)]).toEqual([0, 7005]);
   expect([horizon.unnamedSize(1), horizon.unnamedCount(1)]).toEqual([7000, 1]);
+});
+
+test('prefix horizon: when more comes than a cache holds, all else is pushed out, in no more steps than that takes', () => {
+  const horizon = horizonOf(640);
+  const epochs = used(horizon, 600);
+  const add = vi.spyOn(Atomics, 'add');
+  horizon.useUnnamed(0, 64_000);
+  expect(add.mock.calls.length).toBeLessThan(100);
+  add.mockRestore();
+  expect(epochs.filter((epoch) => horizon.isHeld(0, epoch))).toEqual([]);
+  expect(horizon.heldSize(0)).toBeLessThanOrEqual(640);
+  expect(horizon.unnamedSize(0)).toBe(64_000);
 });

@@ -156,7 +156,9 @@ export class PrefixHorizon {
   pushOut(endpoint: number, size: number): void {
     const at = endpoint * strideWords;
     const stepSize = this.#epochSize(at);
-    for (let left = size; left > 0; left -= stepSize) {
+    // What is more than the cache holds has nothing left to push out.
+    const most = Atomics.load(this.#words, at + capacityWord) + stepSize;
+    for (let left = Math.min(size, most); left > 0; left -= stepSize) {
       this.#add(at, Atomics.load(this.#words, at + epochWord), Math.min(left, stepSize));
     }
   }
