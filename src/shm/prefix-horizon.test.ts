@@ -141,6 +141,46 @@ test('prefix horizon: when things arrive, their sizes are summed; what others se
   expect([horizon.unnamedSize(1), horizon.unnamedCount(1)]).toEqual([7000, 1]);
 });
 
+/** What `step` does happens in the middle of `call`: in front of the next exchange of it, or right behind its next look. */
+function amid(at: 'exchange' | 'load', step: () => void, call: () => void): void {
+  const { exchange, load } = Atomics;
+  const spy =
+    at === 'exchange'
+      ? vi.spyOn(Atomics, 'exchange').mockImplementationOnce((words, index, value) => {
+          step();
+          return exchange(words, index, value);
+        })
+      : vi.spyOn(Atomics, 'load').mockImplementationOnce((words, index) => {
+          const value = load(words, index);
+          step();
+          return value;
+        });
+  call();
+  spy.mockRestore();
+}
+
+test('prefix horizon: when an endpoint forgets while another thread begins an epoch, nothing it held is held', () => {
+  // An epoch is ten blocks: one is missing until the next.
+  const prepared = (): [PrefixHorizon, number[]] => {
+    const horizon = horizonOf(640);
+    return [horizon, used(horizon, 309)];
+  };
+  const [one, ones] = prepared();
+  amid(
+    'exchange',
+    () => one.forget(0),
+    () => one.use(0, -1, 1),
+  );
+  expect(ones.filter((epoch) => one.isHeld(0, epoch))).toEqual([]);
+  const [other, others] = prepared();
+  amid(
+    'load',
+    () => other.use(0, -1, 1),
+    () => other.forget(0),
+  );
+  expect(others.filter((epoch) => other.isHeld(0, epoch))).toEqual([]);
+});
+
 test('prefix horizon: when more comes than a cache holds, all else is pushed out, in no more steps than that takes', () => {
   const horizon = horizonOf(640);
   const epochs = used(horizon, 600);

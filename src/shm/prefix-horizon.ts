@@ -169,8 +169,12 @@ export class PrefixHorizon {
     const at = endpoint * strideWords;
     // The horizon first: between the two steps nothing is held, instead of everything.
     Atomics.store(words, at + depthWord, 0);
-    const epoch = Atomics.load(words, at + epochWord);
-    Atomics.store(words, at + epochWord, following(epoch));
+    let epoch = Atomics.load(words, at + epochWord);
+    for (;;) {
+      const seen = Atomics.compareExchange(words, at + epochWord, epoch, following(epoch));
+      if (seen === epoch) break;
+      epoch = seen; // Another thread has begun an epoch: what was used before is to be two behind.
+    }
     Atomics.store(words, at + ancientWord, 0);
     for (let index = 0; index < ringEpochs; index++) Atomics.store(words, at + ringWord + index, 0);
   }
@@ -211,7 +215,8 @@ export class PrefixHorizon {
     const words = this.#words;
     const next = following(epoch);
     if (Atomics.compareExchange(words, at + epochWord, epoch, next) !== epoch) return;
-    const depth = Atomics.load(words, at + depthWord) + 1;
+    const depthBefore = Atomics.load(words, at + depthWord);
+    const depth = depthBefore + 1;
     const leaving = Atomics.exchange(words, at + ringWord + (next & (ringEpochs - 1)), 0);
     let ancient = Atomics.load(words, at + ancientWord);
     if (depth >= ringEpochs) ancient = Math.max(0, ancient) + Math.max(0, leaving);
@@ -226,7 +231,9 @@ export class PrefixHorizon {
     const isDeep = held <= capacity && depth >= ringEpochs;
     const keepsAncient = isDeep && held + ancient <= capacity;
     Atomics.store(words, at + ancientWord, keepsAncient ? ancient : 0);
-    Atomics.store(words, at + depthWord, keepsAncient ? depth : Math.max(0, Math.min(depth, age - 1)));
+    const depthNow = keepsAncient ? depth : Math.max(0, Math.min(depth, age - 1));
+    // Not over what another thread has made of it since: what was forgotten meanwhile would be back.
+    Atomics.compareExchange(words, at + depthWord, depthBefore, depthNow);
   }
 }
 
