@@ -181,3 +181,11 @@ test('scrape: when the size of a cache is told only by its use, it stays the sam
   });
   expect(new Set(sizes)).toEqual(new Set([38_968]));
 });
+
+// The table of residents keeps it in 32 bits.
+test('scrape: when an engine claims more places for adapters than anybody has, it is not believed to the digit', () => {
+  const row = (max: string): string =>
+    `vllm:num_requests_running 0\nvllm:lora_requests_info{max_lora="${max}",running_lora_adapters="a"} 5`;
+  for (const max of ['4294967295', '9'.repeat(400)])
+    expect(parseEngineMetrics(row(max))?.adapters?.slotCount, max.slice(0, 10)).toBe(0x7fff_ffff);
+});

@@ -165,7 +165,7 @@ function cacheTokensOf(line: string): number {
 
 function adaptersOf(line: string): EngineAdapters {
   return {
-    slotCount: Number(/[{,]max_lora="(\d+)"/.exec(line)?.[1] ?? 0),
+    slotCount: count(Number(/[{,]max_lora="(\d+)"/.exec(line)?.[1] ?? 0)),
     running: namesOf(/[{,]running_lora_adapters="((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? ''),
     waiting: namesOf(/[{,]waiting_lora_adapters="((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? ''),
   };

@@ -13,7 +13,7 @@
  * | NIM             | docs.nvidia.com/nim/large-language-models, Observability: vLLM's names without the prefix, at /v1/metrics |
  */
 
-/** What is read of a page. Several series of one name (ranks, models) become one number: see `foldOf`. */
+/** What is read of a page. Several series of one name (ranks, models) become one number: see `fold`. */
 export const Field = {
   waiting: 0,
   running: 1,
