@@ -1,4 +1,5 @@
-import type { Observers } from './observers.ts';
+import type { Catalogue } from './catalogue.ts';
+import type { Scraper } from './scrape.ts';
 
 /** What an endpoint says it has, as `/status` shows it. */
 export interface CatalogueStatus {
@@ -17,14 +18,20 @@ export interface CatalogueStatus {
   readonly adapters_waiting: number | null;
 }
 
+/** Of the observers, those that know. */
+interface CatalogueSources {
+  readonly catalogue: Pick<Catalogue, 'list' | 'residents'>;
+  readonly scraper: Pick<Scraper, 'load'>;
+}
+
 const namesMax = 100;
 
-/** Null when nothing is known. */
-export function catalogueStatus({ catalogue, scraper }: Observers, slot: number): CatalogueStatus | null {
+/** Null when its list is not known. */
+export function catalogueStatus({ catalogue, scraper }: CatalogueSources, slot: number): CatalogueStatus | null {
   const list = catalogue.list(slot);
   if (list === null) return null;
   const shown = list.slice(0, namesMax);
-  const contextTokens = Math.max(0, ...list.map((entry) => entry.contextTokens));
+  const contextTokens = list.reduce((longest, entry) => Math.max(longest, entry.contextTokens), 0);
   const adapters = scraper.load(slot)?.adapters ?? null;
   return {
     models: shown.filter(({ parent }) => parent === null).map(({ name }) => name),
