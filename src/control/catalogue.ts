@@ -242,8 +242,7 @@ class ListWatch {
     }
     if (told === null || this.#isStopped) return null;
     const keys = told.filter(({ isLoaded }) => isLoaded === true).flatMap(keysOf);
-    const nowMs = clock.refresh();
-    residents.replace(slot, keys, nowMs - intervalMs, nowMs);
+    residents.replace(slot, keys, clock.refresh() - intervalMs);
     return told;
   }
 

@@ -57,8 +57,13 @@ test('resident-table: when an engine lists what it has in memory, that is it, an
   const { control, shard } = tables();
   shard.use(0, 1, 1000);
   shard.use(0, 2, 9000);
-  control.replace(0, [3], 5000, 10_000);
+  control.replace(0, [3], 5000);
   expect([1, 2, 3].map((key) => shard.find(0, key))).toEqual([room, here, here]);
+  control.replace(0, [], 8000);
+  expect(
+    [2, 3].map((key) => shard.find(0, key)),
+    'nobody sent the other one',
+  ).toEqual([here, room]);
 });
 
 test('resident-table: when times wrap, the one used longest ago still leaves first', () => {

@@ -58,7 +58,7 @@ export class ResidentTable {
   }
 
   /** The engine says so: exactly these are in memory. What was sent there since `sinceMs` may be on its way. */
-  replace(slot: number, keys: readonly number[], sinceMs: number, nowMs: number): void {
+  replace(slot: number, keys: readonly number[], sinceMs: number): void {
     this.#assertControl(slot);
     const words = this.#words;
     const here = new Set(keys.map((key) => key | 0));
@@ -69,7 +69,8 @@ export class ResidentTable {
       if (key !== 0 && !here.has(key) && !isYoung) Atomics.compareExchange(words, at, key, 0);
       here.delete(key);
     }
-    for (const key of here) this.use(slot, key, nowMs);
+    // Nobody sent it there: when the engine leaves it out the next time, it is gone.
+    for (const key of here) this.use(slot, key, sinceMs - 1);
   }
 
   /** Nothing is in memory there, as far as is known. */
