@@ -6,6 +6,7 @@ import { hashText } from '../pick/index.ts';
 import { createSharedMemory, isAdapter, listUnknown, loadsOnUse, ModelTable, notListed } from '../shm/index.ts';
 import { Catalogue } from './catalogue.ts';
 import type { EngineLoad } from './engine-metrics.ts';
+import { engineLoad } from './fixtures/engine-load.ts';
 import type { ProbeTarget } from './probe-client.ts';
 
 beforeEach(() => {
@@ -39,7 +40,7 @@ async function catalogue(answers: Record<string, (string | number | Error)[]>, p
       const own = answers[endpoint.host]!;
       const answer = own[Math.min(asked.filter((url) => url === endpoint.host).length, own.length - 1)]!;
       asked.push(endpoint.host);
-      expect(['/v1/models', '/api/ps']).toContain(path);
+      expect(['/v1/models', '/api/ps', '/running']).toContain(path);
       if (answer instanceof Error) return Promise.reject(answer);
       return Promise.resolve(typeof answer === 'number' ? { status: answer, text: '' } : { status: 200, text: answer });
     },
@@ -84,22 +85,21 @@ test('catalogue: when an answer is no list, nothing is known at once; without an
   expect(names()).toEqual([]);
 });
 
+test('catalogue: when an endpoint answers that it is unwell, that is as if it had not answered', async () => {
+  const { find } = await catalogue({ a: [page('m'), 503, 429, page('m'), 502] });
+  for (let round = 0; round < 5; round++) {
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(find(0, 'm'), `round ${round}`).toBe(100);
+  }
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(find(0, 'm'), 'the third in a row').toBe(listUnknown);
+});
+
 test('catalogue: when an engine was restarted, what it listed is forgotten, and it is asked again at once', async () => {
   const { find, made, targets, asked } = await catalogue({ a: [page('m'), page('n')] });
-  const load = (startedAtSeconds: number): EngineLoad => ({
-    engine: 'vllm',
-    queueDepth: 0,
-    runningRequests: 0,
-    kvCacheUsageRatio: 0,
-    cacheTokens: 0,
-    startedAtSeconds,
-    prefixTokens: 0,
-    prefixHitTokens: 0,
-    adapters: null,
-  });
-  for (const seconds of [100, 100, 0, 100]) made.note(targets[0]!, load(seconds));
+  for (const startedAtSeconds of [100, 100, 0, 100]) made.note(targets[0]!, engineLoad({ startedAtSeconds }));
   expect(asked).toHaveLength(1);
-  made.note(targets[0]!, load(200));
+  made.note(targets[0]!, engineLoad({ startedAtSeconds: 200 }));
   expect(find(0, 'm')).toBe(listUnknown);
   await vi.advanceTimersByTimeAsync(0);
   expect([find(0, 'm'), find(0, 'n')]).toEqual([notListed, 100]);
@@ -127,17 +127,8 @@ test.each(['engine: none,', 'model_lists: false,', 'dialect: anthropic,'])(
 );
 
 /** The metrics of an engine with these adapters at work. */
-const working = (running: string[], waiting: string[] = [], slotCount = 2): EngineLoad => ({
-  engine: 'vllm',
-  queueDepth: 0,
-  runningRequests: 0,
-  kvCacheUsageRatio: 0,
-  cacheTokens: 0,
-  startedAtSeconds: 100,
-  prefixTokens: 0,
-  prefixHitTokens: 0,
-  adapters: { slotCount, running, waiting },
-});
+const working = (running: string[], waiting: string[] = [], slotCount = 2): EngineLoad =>
+  engineLoad({ startedAtSeconds: 100, adapters: { slotCount, running, waiting } });
 
 test('catalogue: when metrics tell of adapters, those that run are in memory, and stay there until others take their places', async () => {
   const data = [{ id: 'base' }, ...['a', 'b', 'c'].map((id) => ({ id, parent: 'base' }))];
@@ -179,4 +170,26 @@ test('catalogue: when a server swaps its models, those it has in memory are know
   expect([loadsOnUse(find(0, 'a')), isAdapter(find(0, 'a'))]).toEqual([true, false]);
   expect(made.residents(1)).toEqual(['c']);
   expect(loadsOnUse(find(1, 'd'))).toBe(true);
+});
+
+test('catalogue: when a server lists its models and does not answer which are loaded, its list counts all the same', async () => {
+  const ollama = (id: string): string => JSON.stringify({ data: [{ id, owned_by: 'library' }] });
+  const { find, made } = await catalogue({
+    a: [ollama('old'), '{"models":[]}', ollama('new'), new Error('reset')],
+  });
+  expect([find(0, 'old'), loadsOnUse(find(0, 'old'))]).toEqual([expect.any(Number), true]);
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect([find(0, 'old'), find(0, 'new')]).toEqual([notListed, 0]);
+  expect(made.residents(0)).toEqual([]);
+});
+
+test('catalogue: when a server was restarted while it was asked, what it had loaded before is not loaded', async () => {
+  const list = JSON.stringify({ data: ['a', 'b'].map((id) => ({ id, owned_by: 'llama-swap' })) });
+  const loaded = (model: string): string => JSON.stringify({ running: [{ model, state: 'ready' }] });
+  const { made, targets } = await catalogue({ a: [list, loaded('a'), list, loaded('a'), list, loaded('b')] });
+  made.note(targets[0]!, engineLoad({ startedAtSeconds: 100 }));
+  made.ask(0);
+  made.note(targets[0]!, engineLoad({ startedAtSeconds: 200 }));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(made.residents(0)).toEqual(['b']);
 });

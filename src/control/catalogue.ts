@@ -18,7 +18,7 @@ import type { Probe, ProbeTarget } from './probe-client.ts';
 /**
  * Asks every endpoint which models it has, and publishes that for the picker: at start, every 30 s, and when it was restarted or
  * is back. What is not known leaves nobody out, so no failure matters: an answer that is no list makes the list unknown, and
- * so does a third question in a row without an answer.
+ * so does a third question in a row without an answer, or with one that only says that the server is unwell (5xx, 429).
  *
  * What engines say of models that they have in memory only while these are used goes into the table of residents: adapters, of
  * which the metrics tell, and models of servers that swap them.
@@ -209,10 +209,11 @@ class ListWatch {
     this.#isAsking = true;
     try {
       const { status, text } = await probe(this.#target, path, timeoutMs);
+      if (status >= 500 || status === 429) throw new Error(`status ${status}`);
       this.#silences = 0;
       const list = status === 200 ? parseModelList(text) : null;
       const swapped = list === null ? null : await this.#askLoaded(list);
-      if (!this.#isStopped && !this.#isAskedAgain) this.#publish(swapped ?? list);
+      if (!this.#isOutdated) this.#publish(swapped ?? list);
     } catch (error) {
       log.debug({ pool: pool.name, endpoint: endpoint.url, reason: probeFailure(error) }, 'models were not listed');
       if (++this.#silences >= silencesMax && !this.#isStopped) this.#publish(null);
@@ -228,22 +229,43 @@ class ListWatch {
     this.#timer = setTimeout(() => this.ask(), intervalMs * jitter).unref();
   }
 
+  /** The answer to the question under way is about the endpoint as it was. */
+  get #isOutdated(): boolean {
+    return this.#isStopped || this.#isAskedAgain;
+  }
+
   /** The list with what is in memory, where the server swaps its models and says which are there; else null. */
   async #askLoaded(list: readonly ModelEntry[]): Promise<readonly ModelEntry[] | null> {
-    const { probe, residents, clock } = this.#options;
+    const { residents, clock } = this.#options;
     const { slot, pool } = this.#target;
     let told = list.some(({ isLoaded }) => isLoaded !== null) ? list : null;
     const where = loadedModelsPath(list, pool.dialect);
     if (told === null && where !== null) {
-      const { status, text } = await probe(this.#target, where, timeoutMs);
-      const loaded = status === 200 ? parseLoadedModels(text) : null;
+      const loaded = await this.#loadedAt(where);
       if (loaded === null) return null;
-      told = list.map((entry) => ({ ...entry, isLoaded: loaded.includes(entry.name) }));
+      told = list.map((entry) => ({ ...entry, isLoaded: loaded.has(entry.name) }));
     }
-    if (told === null || this.#isStopped) return null;
+    if (told === null || this.#isOutdated) return null;
     const keys = told.filter(({ isLoaded }) => isLoaded === true).flatMap(keysOf);
     residents.replace(slot, keys, clock.refresh() - intervalMs);
     return told;
+  }
+
+  /** Names of models in memory; null when that cannot be found out, which takes nothing from the list. */
+  async #loadedAt(where: string): Promise<ReadonlySet<string> | null> {
+    const { probe, log } = this.#options;
+    const { pool, endpoint } = this.#target;
+    try {
+      const { status, text } = await probe(this.#target, where, timeoutMs);
+      const names = status === 200 ? parseLoadedModels(text) : null;
+      return names === null ? null : new Set(names);
+    } catch (error) {
+      log.debug(
+        { pool: pool.name, endpoint: endpoint.url, reason: probeFailure(error) },
+        'loaded models were not listed',
+      );
+      return null;
+    }
   }
 
   #publish(list: readonly ModelEntry[] | null): void {
