@@ -77,6 +77,15 @@ test('scrape: when the endpoint stops answering, the last numbers stay with thei
   expect(askedAtMs.at(-1)! - askedAtMs.at(-2)!).toBe(10_000);
 });
 
+test('scrape: when an endpoint that told its load answers something else for a while, it is asked soon again', async () => {
+  const { askedAtMs, fleet, slot, out } = await scrapeOne('vllm', [busy, 503, 503, 503, busy]);
+  await vi.advanceTimersByTimeAsync(5000);
+  const gaps = askedAtMs.slice(1).map((atMs, index) => atMs - askedAtMs[index]!);
+  expect(gaps.slice(0, 5)).toEqual([250, 500, 1000, 2000, 250]);
+  expect(fleet.readScrape(slot, out)).toBe(true);
+  expect(out.scrapedAtMs).toBeGreaterThan(8000);
+});
+
 test('scrape: when the engine is none, nobody is asked; when the endpoint leaves, nobody is any more', async () => {
   expect((await scrapeOne('none', [busy])).askedAtMs).toEqual([]);
   const { askedAtMs, scraper } = await scrapeOne('vllm', [busy]);

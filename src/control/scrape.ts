@@ -29,7 +29,7 @@ export interface ScraperOptions {
 const intervalMinMs = 250;
 const intervalMaxMs = 2000;
 const intervalPerEndpointMs = 5;
-/** After an answer that is not the metrics of a known engine. */
+/** After an answer that is not the metrics of a known engine, of an endpoint that never gave others. */
 const recheckMs = 60_000;
 const failureIntervalMaxMs = 10_000;
 const timeoutMs = 1000;
@@ -144,7 +144,8 @@ class ScrapeLoop {
     try {
       const load = await this.#ask();
       if (this.#isStopped) return 0;
-      if (load === null) return recheckMs;
+      // One that has told its load before is down, or being started behind a proxy that answers for it.
+      if (load === null) return this.#last === null ? recheckMs : this.#failed('no metrics');
       if (this.#last === null) {
         log.info({ pool: pool.name, endpoint: endpoint.url, engine: load.engine }, 'endpoint reports its load');
       }
@@ -157,10 +158,15 @@ class ScrapeLoop {
       this.#last = load;
       return Math.max(this.floorMs, this.#intervalMs);
     } catch (error) {
-      log.debug({ pool: pool.name, endpoint: endpoint.url, reason: probeFailure(error) }, 'metrics were not scraped');
-      this.#intervalMs = Math.min(failureIntervalMaxMs, this.#intervalMs * 2);
-      return Math.max(this.floorMs, this.#intervalMs);
+      return this.#failed(probeFailure(error));
     }
+  }
+
+  #failed(reason: string): number {
+    const { pool, endpoint } = this.#target;
+    this.#options.log.debug({ pool: pool.name, endpoint: endpoint.url, reason }, 'metrics were not scraped');
+    this.#intervalMs = Math.min(failureIntervalMaxMs, this.#intervalMs * 2);
+    return Math.max(this.floorMs, this.#intervalMs);
   }
 
   /** Null when none of its paths has the metrics of a known engine. */
