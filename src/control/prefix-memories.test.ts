@@ -3,6 +3,7 @@ import { afterEach, expect, test } from 'vitest';
 import { type Config, parseConfig } from '../config/index.ts';
 import { type PrefixKeys, PrefixIndex } from '../shm/index.ts';
 import type { EngineLoad } from './engine-metrics.ts';
+import { engineLoad } from './fixtures/engine-load.ts';
 import { PrefixMemories } from './prefix-memories.ts';
 
 const running: PrefixMemories[] = [];
@@ -51,8 +52,7 @@ function hold(made: PrefixMemories, config: Config, endpointIndex: number): void
 }
 
 function loadOf(startedAtSeconds: number, cacheTokens = 0): EngineLoad {
-  const load = { engine: 'vllm', queueDepth: 0, runningRequests: 0, kvCacheUsageRatio: 0 } as const;
-  return { ...load, cacheTokens, startedAtSeconds, prefixTokens: 0, prefixHitTokens: 0, adapters: null };
+  return engineLoad({ startedAtSeconds, cacheTokens });
 }
 
 test('prefix memories: when a reload reorders, adds and removes endpoints, each keeps what it holds, and nobody inherits', () => {

@@ -10,6 +10,7 @@ import {
   SeriesWriter,
   type SharedMemory,
 } from '../../shm/index.ts';
+import { engineLoad } from '../fixtures/engine-load.ts';
 import { PrefixMemories } from '../prefix-memories.ts';
 import { Sharing } from './sharing.ts';
 import type { SharedStore, StoreEntry, StoreLink, StreamName } from './store.ts';
@@ -290,17 +291,7 @@ test('sharing: when one sees an endpoint restarted, the other forgets it once, a
   const store = new FakeStore();
   const one = await peer(store, ['a', 'b'], 1);
   const other = await peer(store, ['a', 'b'], 2);
-  const scrape = (startedAtSeconds: number) => ({
-    engine: 'vllm' as const,
-    queueDepth: 0,
-    runningRequests: 0,
-    kvCacheUsageRatio: 0,
-    cacheTokens: 0,
-    startedAtSeconds,
-    prefixTokens: 0,
-    prefixHitTokens: 0,
-    adapters: null,
-  });
+  const scrape = (startedAtSeconds: number) => engineLoad({ startedAtSeconds });
   one.memories.note('fleet', 'http://a:1', scrape(10));
   send(one, 'a', 100);
   await soon(() => matched(other, 'a', 100)).toBe(1500);
