@@ -242,6 +242,7 @@ export class FleetTable implements SharedCounts {
     return this.health.isOut(slot, wholeRow, nowMs);
   }
 
+  /** Of use to control alone: 64 bits that another thread writes may be torn. */
   weight(slot: number): number {
     return this.#doubles[(slot << (recordShift - 1)) + weightDouble]!;
   }
@@ -263,7 +264,10 @@ export class FleetTable implements SharedCounts {
     return Math.max(0, Atomics.load(this.#words, (slot << recordShift) + connectionsWord));
   }
 
-  /** What has come to the endpoint, less what has gone, since its last scrape: exchanges of all shards. */
+  /**
+   * What has come to the endpoint, less what has gone, since its last scrape: exchanges of all shards. Read apart from the scrape: when
+   * another one is published in between, one pick reckons with both.
+   */
   inflightSinceScrape(slot: number): number {
     return this.inflight(slot) - Atomics.load(this.#words, (slot << recordShift) + inflightAtScrapeWord);
   }

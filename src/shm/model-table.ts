@@ -147,7 +147,7 @@ export class ModelTable {
     const bytes = text === null || text.length > pageBytesMax ? 0 : text.length;
     const sequence = Atomics.load(words, pageSequenceWord);
     Atomics.store(words, pageSequenceWord, sequence + 1);
-    // Read byte by byte with a check of the sequence behind: relaxed reads of a page under way are thrown away.
+    // Who reads a page under way finds another sequence behind it, and throws away what it has read.
     for (let index = 0; index < bytes; index++) Atomics.store(this.#page, index, text![index]!);
     Atomics.store(words, pageBytesWord, bytes);
     Atomics.store(words, pageSequenceWord, sequence + 2);
