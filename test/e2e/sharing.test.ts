@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { freePort, type RunningGateway, startGateway } from '../rig/gateway-process.ts';
 import { answerChat, ModelServer } from '../rig/model-server.ts';
-import { Valkey, valkeyHint, valkeyProgram } from '../rig/valkey.ts';
+import { sharedStream, Valkey, valkeyHint, valkeyProgram } from '../rig/valkey.ts';
 import { eventuallyWithin } from '../rig/until.ts';
 
 const eventually = eventuallyWithin(10_000);
@@ -322,7 +322,7 @@ describe.skipIf(valkeyProgram === null)(`with a store${valkeyHint}`, () => {
     const second = await start();
     await eventually('they know of each other', areTogether);
     for (let count = 0; count < 50; count++) {
-      const stream = `{penstock}:v1:${count % 2 === 0 ? 'blocks' : 'loads'}`;
+      const stream = sharedStream(count % 2 === 0 ? 'blocks' : 'loads');
       await store.ask('XADD', stream, '*', 'b', 'PS\u0001'.repeat(count));
       await store.ask('XADD', stream, '*', 'other', '', 'b', 'x');
     }
@@ -331,11 +331,11 @@ describe.skipIf(valkeyProgram === null)(`with a store${valkeyHint}`, () => {
       async () => (await metric(first, 'penstock_sharing_batches_total{event="malformed"}')) >= 100,
     );
     expectTogether(await askBoth(first, second));
-    await store.ask('DEL', '{penstock}:v1:blocks');
-    await store.ask('SET', '{penstock}:v1:blocks', 'no stream');
+    await store.ask('DEL', sharedStream('blocks'));
+    await store.ask('SET', sharedStream('blocks'), 'no stream');
     await eventually('it cannot be shared', async () => !(await sharingOf(first))!.up);
     expect(await ask(first, newPrompt())).toMatchObject({ status: 200 });
-    await store.ask('DEL', '{penstock}:v1:blocks');
+    await store.ask('DEL', sharedStream('blocks'));
     await eventually('they know of each other again', areTogether);
     expectTogether(await askBoth(first, second));
   });

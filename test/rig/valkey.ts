@@ -2,6 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { batchVersion } from '../../src/control/sharing/batch.ts';
 import { freePort } from './gateway-process.ts';
 
 const programs = ['valkey-server', 'redis-server'];
@@ -11,6 +12,11 @@ export const valkeyProgram = programs.find((name) => spawnSync(name, ['--version
 
 export const valkeyHint =
   valkeyProgram === null ? ' (SKIPPED: no valkey-server or redis-server here, see docs/sharing.md)' : '';
+
+/** Of gateways that share by default, as they call it in the store. */
+export function sharedStream(name: 'blocks' | 'loads'): string {
+  return `{penstock}:v${batchVersion}:${name}`;
+}
 
 /** A Valkey or Redis of the test's own, in memory, on loopback, whose port stays the same while it goes down and comes back. */
 export class Valkey {

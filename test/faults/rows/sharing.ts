@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Valkey, valkeyProgram } from '../../rig/valkey.ts';
+import { sharedStream, Valkey, valkeyProgram } from '../../rig/valkey.ts';
 import { Gateway } from '../gateway.ts';
 import type { FaultRow } from '../row.ts';
 import { isServed, tally } from '../tally.ts';
@@ -41,7 +41,7 @@ export const sharingRows: readonly FaultRow[] = [
       store.freeze(false);
       const thawedMs = await stage.until(isUp, 'they know of each other after the silence', 7000);
       for (let count = 0; count < 200; count++)
-        await store.ask('XADD', '{penstock}:v1:blocks', '*', 'b', `PS${'x'.repeat(count)}`);
+        await store.ask('XADD', sharedStream('blocks'), '*', 'b', `PS${'x'.repeat(count)}`);
       await stage.until(
         async () => (await gateway.metric('penstock_sharing_batches_total', 'malformed')) === 200,
         'the garbage is counted',
