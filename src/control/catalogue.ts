@@ -9,6 +9,7 @@ import {
   ResidentTable,
   type SharedMemory,
 } from '../shm/index.ts';
+import { deferred, within } from './deferred.ts';
 import type { EngineAdapters, EngineLoad } from './engine-metrics.ts';
 import { loadedModelsPath, parseLoadedModels, parseModelList } from './listed-models.ts';
 import type { ModelEntry } from './listed-models.ts';
@@ -37,6 +38,7 @@ const intervalMs = 30_000;
 const jitterRatio = 0.1;
 const timeoutMs = 2000;
 const silencesMax = 3;
+const meetTimeoutMs = 500;
 
 /** Dialects with a list of models in OpenAI's form. */
 const dialectsWithList: ReadonlySet<string> = new Set(['openai', 'ollama', 'llamacpp']);
@@ -58,6 +60,16 @@ export class Catalogue {
     this.#options = { ...options, models: new ModelTable(memory, -1), residents: new ResidentTable(memory, -1) };
   }
 
+  /**
+   * Asks those of them that nobody is asking yet, before they are picked. Resolves when all have answered, or after half a
+   * second: one that is slow must not hold up the others.
+   */
+  async meet(targets: readonly ProbeTarget[]): Promise<void> {
+    const strangers = targets.filter((target) => isAsked(target) && !this.#watches.has(target.slot));
+    const answers = strangers.map((target) => this.#begin(target));
+    if (answers.length > 0) await within(Promise.all(answers), meetTimeoutMs, null);
+  }
+
   /** Asks exactly these from now on; those that stay go on undisturbed. `pagePool`: whose models the gateway's own list is made of. */
   watch(targets: readonly ProbeTarget[], pagePool: string | null): void {
     const wanted = new Map(targets.filter(isAsked).map((target) => [target.slot, target]));
@@ -71,12 +83,17 @@ export class Catalogue {
       this.#options.residents.clear(slot);
     }
     for (const [slot, target] of wanted) {
-      if (this.#watches.has(slot)) continue;
-      const watch = new ListWatch(target, this.#options, () => this.#publishPage());
-      this.#watches.set(slot, watch);
-      watch.ask();
+      if (!this.#watches.has(slot)) void this.#begin(target);
     }
     this.#publishPage();
+  }
+
+  /** Resolves when it has answered, or has not. */
+  #begin(target: ProbeTarget): Promise<null> {
+    const watch = new ListWatch(target, this.#options, () => this.#publishPage());
+    this.#watches.set(target.slot, watch);
+    watch.ask();
+    return watch.met;
   }
 
   /** A scrape said so: what adapters run; and an engine that was restarted may have other models. */
@@ -143,6 +160,7 @@ class ListWatch {
   #list: readonly ModelEntry[] | null = null;
   /** Adapters the engine had requests for; it may have them without listing them. */
   readonly #seenAdapters = new Set<string>();
+  readonly #met = deferred<null>();
   /** Of the list as it was published. */
   #published = '';
   #silences = 0;
@@ -166,12 +184,18 @@ class ListWatch {
     return this.#list;
   }
 
+  /** The first question is over. */
+  get met(): Promise<null> {
+    return this.#met.promise;
+  }
+
   isFor(target: ProbeTarget): boolean {
     return settingsOf(target) === this.#settings;
   }
 
   stop(): void {
     this.#isStopped = true;
+    this.#met.resolve(null);
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
@@ -219,6 +243,7 @@ class ListWatch {
       if (++this.#silences >= silencesMax && !this.#isStopped) this.#publish(null);
     }
     this.#isAsking = false;
+    this.#met.resolve(null);
     if (this.#isStopped) return;
     if (this.#isAskedAgain) {
       this.#isAskedAgain = false;

@@ -1,4 +1,7 @@
-import { expect, test } from 'vitest';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { EndpointState } from '../shm/index.ts';
 import { rig, rigYaml } from './fixtures/rig.ts';
 import { until } from './fixtures/until.ts';
@@ -81,6 +84,50 @@ test('control: when the file is good, a reload is in force in every shard under 
   expect(await control.reload()).toMatchObject({ ok: true, version: 2 });
   expect(control.shards.views().map(({ appliedVersion }) => appliedVersion)).toEqual([2, 2]);
   expect(control.snapshot.endpointSlots[0]![0], 'an endpoint that stays keeps its slot').toBe(firstSlot);
+  await end();
+});
+
+/** The URL of an engine that lists one model. */
+async function listing(model: string): Promise<string> {
+  const server = createServer((request, response) => {
+    const isList = request.url === '/v1/models';
+    response.writeHead(isList ? 200 : 404).end(isList ? JSON.stringify({ data: [{ id: model }] }) : '');
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+// Of one whose models are not known any model is asked.
+test('control: when a reload brings an endpoint, its models are known before shards send it anything; refused, it is asked no more', async () => {
+  const [first, second] = [await listing('a'), await listing('b')];
+  const yaml = rigYaml
+    .replace('engine: none', 'engine: auto')
+    .replace(/endpoints: .*/, `endpoints: [{ url: "${first}" }]`);
+  const { control, rewrite, end } = await rig('refuse=1', yaml);
+  await control.start();
+  const namesOf = (slot: number): string[] | null =>
+    control.observers.catalogue.list(slot)?.map(({ name }) => name) ?? null;
+  const seen: (string[] | null)[][] = [];
+  const apply = control.shards.apply.bind(control.shards);
+  vi.spyOn(control.shards, 'apply').mockImplementation((snapshot) => {
+    seen.push([0, 1].map(namesOf));
+    return apply(snapshot);
+  });
+  const both = yaml.replace(`{ url: "${first}" }`, `{ url: "${first}" }, { url: "${second}" }`);
+  await until('what the first has is known', () => namesOf(0) !== null);
+  rewrite(`${both}models: [{ name: refused, targets: [{ pool: local }] }]\n`);
+  expect((await control.reload()).ok).toBe(false);
+  expect(seen, 'told to take it, and to leave it').toEqual([
+    [['a'], ['b']],
+    [['a'], null],
+  ]);
+  rewrite(both);
+  expect((await control.reload()).ok).toBe(true);
+  expect(seen[2]).toEqual([['a'], ['b']]);
   await end();
 });
 

@@ -351,6 +351,7 @@ export class Control {
     this.#texts = old.texts;
     this.#slots.plan(old.config); // Sets its weights again; its endpoints all have slots.
     await this.observers.check(this.#snapshot);
+    this.observers.listen(this.#snapshot);
     const refusals = await this.shards.apply(this.#snapshot);
     if (refusals.length > 0)
       this.#options.log.fatal({ problems: refusals }, 'shards refused the config they had before');

@@ -51,9 +51,10 @@ export class Observers {
     });
   }
 
-  /** Checks exactly the endpoints of the snapshot from now on; resolves with the first verdicts about new ones. */
-  check(snapshot: Snapshot): Promise<void> {
-    return this.health.watch(probeTargetsOf(snapshot));
+  /** Checks exactly the endpoints of the snapshot from now on; resolves with the first verdicts about new ones, and what models they have. */
+  async check(snapshot: Snapshot): Promise<void> {
+    const targets = probeTargetsOf(snapshot);
+    await Promise.all([this.health.watch(targets), this.catalogue.meet(targets)]);
   }
 
   /** Asks exactly the endpoints of the snapshot what they say of themselves. */
