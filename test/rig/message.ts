@@ -122,3 +122,8 @@ export function chunkedText(bytes: string, chunkBytes: number): string {
 export function answerText(body: string, fields: readonly string[] = [], status = '200 OK'): string {
   return `${[`HTTP/1.1 ${status}`, ...fields, `content-length: ${Buffer.byteLength(body, 'latin1')}`].join('\r\n')}\r\n\r\n${body}`;
 }
+
+/** Of one of the gateway's own errors, in OpenAI's shape. */
+export function codeOf(text: string): string {
+  return (JSON.parse(text) as { error: { code: string } }).error.code;
+}

@@ -218,6 +218,11 @@ export class Rig {
     return Object.fromEntries(named.map(({ labels, total }) => [labels.join(' '), total]));
   }
 
+  /** Requests at each endpoint, as all shards count them. */
+  inflight(): number[] {
+    return this.slots.map((slot) => this.fleet.inflight(slot));
+  }
+
   /** The phases of the open exchanges. */
   phases(): string[] {
     return this.shards.flatMap((shard) => shard.exchanges()).map((exchange) => exchange.phase);

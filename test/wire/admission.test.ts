@@ -1,8 +1,6 @@
 import { expect, test } from 'vitest';
 import { metrics } from '../../src/account/index.ts';
-import { answerText, chatRequest, fieldOf, requestText, rig, type Rig, until } from '../rig/index.ts';
-
-const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
+import { answerText, chatRequest, codeOf, fieldOf, requestText, rig, type Rig, until } from '../rig/index.ts';
 
 function limited(limits: string, listener?: string, pool = ''): Promise<Rig> {
   return rig({

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { answerText, chatRequest, rig, type Rig, until } from '../rig/index.ts';
+import { answerText, chatRequest, codeOf, rig, type Rig, until } from '../rig/index.ts';
 
 // Targets that ask for kinds of endpoints: which of a pool's may serve a model, and what the others then wait for.
 
@@ -62,7 +62,7 @@ test('constraints: when no endpoint fits, the next target serves, and without on
   for (const [index, upstream] of gateway.upstreams.entries()) upstream.answerAll(answerText(`${index}`));
   expect((await ask(gateway, 'spilling')).text).toBe('3');
   const { status, text } = await ask(gateway, 'nowhere');
-  expect([status, (JSON.parse(text) as { error: { code: string } }).error.code]).toEqual([503, 'no_endpoint']);
+  expect([status, codeOf(text)]).toEqual([503, 'no_endpoint']);
 });
 
 test('constraints: when the endpoint that fits fails, no retry goes to one that does not', async () => {
@@ -70,7 +70,7 @@ test('constraints: when the endpoint that fits fails, no retry goes to one that 
   for (const [index, upstream] of gateway.upstreams.entries()) upstream.answerAll(answerText(`${index}`));
   await gateway.upstreams[0]!.stopListening();
   const { status, text } = await ask(gateway, 'large');
-  expect([status, (JSON.parse(text) as { error: { code: string } }).error.code]).toEqual([502, 'connect_failed']);
+  expect([status, codeOf(text)]).toEqual([502, 'connect_failed']);
   expect(gateway.upstreams[1]!.peers.length + gateway.upstreams[2]!.peers.length).toBe(0);
 });
 

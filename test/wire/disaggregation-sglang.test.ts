@@ -1,11 +1,16 @@
 import { expect, test } from 'vitest';
 import {
   answerText,
+  chatAnswer,
+  chatBody,
   chatRequest,
+  codeOf,
   fieldOf,
+  longPrompt,
   requestText,
-  rig,
   type Rig,
+  roleRig,
+  type RoleRigOptions,
   turns,
   until,
   type UpstreamPeer,
@@ -13,28 +18,12 @@ import {
 
 // SGLang's bootstrap protocol: both endpoints are asked at once, and find one another by a room.
 
-const long = 'How high is the water? '.repeat(100);
-const bodyOf = (rest: object = {}): string =>
-  JSON.stringify({ messages: [{ role: 'user', content: long }], ...rest, model: 'm' });
-const answer = '{"choices":[{"message":{"content":"high"}}]}';
-const inflight = (gateway: Rig): number[] => gateway.slots.map((slot) => gateway.fleet.inflight(slot));
-const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
-
-interface Setup {
-  readonly roles?: readonly string[];
-  readonly extra?: string;
-  readonly top?: string;
-}
-
-function sglang({ roles = ['prefill', 'decode'], extra = '', top = '' }: Setup = {}): Promise<Rig> {
-  const endpoints = roles.map((role, index) => `{ url: "$UPSTREAM${index}", role: ${role} }`);
-  return rig({
-    upstreamCount: roles.length,
-    yaml: `${top}
-models: [{ name: m, targets: [{ pool: split }] }]
-pools:
-  - { name: split, engine: none, picker: round_robin, disaggregation: { protocol: sglang, bootstrap_port: 8123 }, ejection: { consecutive_failures: 100 }${extra}, endpoints: [${endpoints.join(', ')}] }
-`,
+function sglang({ roles = ['prefill', 'decode'], extra = '', ...rest }: Partial<RoleRigOptions> = {}): Promise<Rig> {
+  return roleRig({
+    disaggregation: 'protocol: sglang, bootstrap_port: 8123',
+    roles,
+    extra: `, ejection: { consecutive_failures: 100 }${extra}`,
+    ...rest,
   });
 }
 
@@ -56,7 +45,7 @@ async function pairOf(gateway: Rig, prefillAt = 0, decodeAt = 1): Promise<Pair> 
 test('sglang: when a prompt is long, both endpoints get the same request at once, with one room', async () => {
   const gateway = await sglang();
   const client = await gateway.client();
-  const body = bodyOf({ stream: true, max_tokens: 50 });
+  const body = chatBody({ stream: true, max_tokens: 50 });
   const rooms: string[] = [];
   for (let round = 0; round < 20; round++) {
     client.send(chatRequest(body));
@@ -69,11 +58,11 @@ test('sglang: when a prompt is long, both endpoints get the same request at once
       `${body.slice(0, -1)},"bootstrap_host":"127.0.0.1","bootstrap_port":8123,"bootstrap_room":${room}}`,
     );
     rooms.push(room!);
-    expect(inflight(gateway)).toEqual([1, 1]);
+    expect(gateway.inflight()).toEqual([1, 1]);
     prefill.send(answerText('{"dropped":1}'));
-    await until(() => inflight(gateway)[0] === 0, 'the place of the prompt is free');
-    decode.send(answerText(answer));
-    expect((await client.response()).text).toBe(answer);
+    await until(() => gateway.inflight()[0] === 0, 'the place of the prompt is free');
+    decode.send(answerText(chatAnswer));
+    expect((await client.response()).text).toBe(chatAnswer);
   }
   expect(new Set(rooms).size).toBe(20);
   expect(rooms.every((room) => BigInt(room) < 2n ** 63n)).toBe(true);
@@ -91,10 +80,10 @@ test('sglang: when a prompt is long, both endpoints get the same request at once
 test('sglang: when the answer is over before the prompt says so, nobody waits for that', async () => {
   const gateway = await sglang();
   const client = await gateway.client();
-  client.send(chatRequest(bodyOf()));
+  client.send(chatRequest(chatBody()));
   const { prefill, decode } = await pairOf(gateway);
-  decode.send(answerText(answer));
-  expect((await client.response()).text).toBe(answer);
+  decode.send(answerText(chatAnswer));
+  expect((await client.response()).text).toBe(chatAnswer);
   await prefill.ended();
   expect(gateway.held()).toEqual({});
 });
@@ -105,9 +94,9 @@ test('sglang: when prompts are short, or cannot be split, the endpoint without a
   const client = await gateway.client();
   for (const [path, body] of [
     ['/v1/chat/completions', '{"model":"m","messages":[]}'],
-    ['/v1/chat/completions', bodyOf({ n: 3 })],
-    ['/v1/completions', JSON.stringify({ model: 'm', prompt: [long, long] })],
-    ['/v1/embeddings', JSON.stringify({ model: 'm', input: long })],
+    ['/v1/chat/completions', chatBody({ n: 3 })],
+    ['/v1/completions', JSON.stringify({ model: 'm', prompt: [longPrompt, longPrompt] })],
+    ['/v1/embeddings', JSON.stringify({ model: 'm', input: longPrompt })],
   ] as const) {
     expect((await client.ask(requestText('POST', path, [], body))).text).toBe(body);
   }
@@ -120,10 +109,10 @@ test('sglang: when there is no endpoint without a mode, short prompts are split 
   client.send(chatRequest('{"model":"m","messages":[]}'));
   const { prefill, decode } = await pairOf(gateway);
   prefill.send(answerText('{}'));
-  decode.send(answerText(answer));
-  expect((await client.response()).text).toBe(answer);
+  decode.send(answerText(chatAnswer));
+  expect((await client.response()).text).toBe(chatAnswer);
   const response = await client.ask(
-    requestText('POST', '/v1/embeddings', [], JSON.stringify({ model: 'm', input: long })),
+    requestText('POST', '/v1/embeddings', [], JSON.stringify({ model: 'm', input: longPrompt })),
   );
   expect([response.status, codeOf(response.text)]).toEqual([503, 'no_endpoint']);
 });
@@ -131,7 +120,7 @@ test('sglang: when there is no endpoint without a mode, short prompts are split 
 test('sglang: when a client names a room, it gets 400', async () => {
   const gateway = await sglang();
   const client = await gateway.client();
-  expect((await client.ask(chatRequest(bodyOf({ bootstrap_room: 5 })))).status).toBe(400);
+  expect((await client.ask(chatRequest(chatBody({ bootstrap_room: 5 })))).status).toBe(400);
   expect(gateway.upstreams.map(({ peers }) => peers.length)).toEqual([0, 0]);
 });
 
@@ -149,7 +138,7 @@ for (const side of ['prompt', 'answer'] as const) {
         extra: ', retries: { attempts: 2 }',
       });
       const client = await gateway.client();
-      client.send(chatRequest(bodyOf()));
+      client.send(chatRequest(chatBody()));
       await until(
         () => gateway.upstreams.filter(({ receivedBytes }) => receivedBytes > 0).length === 2,
         'two are asked',
@@ -172,9 +161,9 @@ for (const side of ['prompt', 'answer'] as const) {
       expect(texts[0], 'a room of its own').not.toContain(room);
       for (const peer of next) {
         const isPrefill = [0, 2].some((at) => gateway.upstreams[at]!.peers.includes(peer));
-        peer.send(answerText(isPrefill ? '{"dropped":1}' : answer));
+        peer.send(answerText(isPrefill ? '{"dropped":1}' : chatAnswer));
       }
-      expect((await client.response()).text).toBe(answer);
+      expect((await client.response()).text).toBe(chatAnswer);
       const blamed = Object.keys(gateway.counts('penstock_endpoint_faults_total'));
       expect(blamed.every((labels) => labels.includes(gateway.upstreams[blamedAt]!.url))).toBe(true);
     },
@@ -185,7 +174,7 @@ test('sglang: when the request is wrong, the refusal of either side reaches the 
   for (const side of ['prefill', 'decode'] as const) {
     const gateway = await sglang();
     const client = await gateway.client();
-    client.send(chatRequest(bodyOf()));
+    client.send(chatRequest(chatBody()));
     const pair = await pairOf(gateway);
     pair[side].send(answerText('{"error":"too long"}', ['content-type: application/json'], '400 Bad Request'));
     const response = await client.response();
@@ -201,12 +190,12 @@ test('sglang: when the request is wrong, the refusal of either side reaches the 
 test('sglang: when the endpoint of the prompt fails after the commit point, the answer goes on', async () => {
   const gateway = await sglang();
   const client = await gateway.client();
-  client.send(chatRequest(bodyOf()));
+  client.send(chatRequest(chatBody()));
   const { prefill, decode } = await pairOf(gateway);
   decode.send('HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{"a"');
   await client.readUntil('{"a"');
   prefill.reset();
-  await until(() => inflight(gateway)[0] === 0, 'its place is free');
+  await until(() => gateway.inflight()[0] === 0, 'its place is free');
   decode.send(':12}');
   expect((await client.read(4)).toString()).toBe(':12}');
   expect(await gateway.closeReason()).toBe('done');
@@ -216,7 +205,7 @@ test('sglang: when the endpoint of the prompt fails after the commit point, the 
 test('sglang: when the endpoint of the answer breaks off after the commit point, the client sees it, and the other is let go', async () => {
   const gateway = await sglang();
   const client = await gateway.client();
-  client.send(chatRequest(bodyOf()));
+  client.send(chatRequest(chatBody()));
   const { prefill, decode } = await pairOf(gateway);
   decode.send('HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{"a"');
   await client.readUntil('{"a"');
@@ -230,7 +219,7 @@ test('sglang: when the endpoint of the answer breaks off after the commit point,
 test('sglang: when neither answers in time, the endpoint of the prompt is blamed', async () => {
   const gateway = await sglang({ top: 'timeouts: { first_byte_ms: 300ms }' });
   const client = await gateway.client();
-  client.send(chatRequest(bodyOf()));
+  client.send(chatRequest(chatBody()));
   const { prefill, decode } = await pairOf(gateway);
   expect((await client.response()).status).toBe(504);
   await Promise.all([prefill.ended(), decode.ended()]);
@@ -244,7 +233,7 @@ test.each(['computing', 'streaming'] as const)(
   async (when) => {
     const gateway = await sglang();
     const client = await gateway.client();
-    client.send(chatRequest(bodyOf()));
+    client.send(chatRequest(chatBody()));
     const { prefill, decode } = await pairOf(gateway);
     if (when === 'streaming') {
       decode.send('HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{"a"');
@@ -262,7 +251,7 @@ test.each(['computing', 'streaming'] as const)(
 test('sglang: when the answer begins while the prompt is still being sent, the rest of the prompt stays what it is', async () => {
   const gateway = await sglang();
   const client = await gateway.client();
-  const body = bodyOf({ pad: 'x'.repeat(24_000_000) });
+  const body = chatBody({ pad: 'x'.repeat(24_000_000) });
   client.send(chatRequest(body));
   const prefill = await gateway.upstreams[0]!.accept();
   const decode = await gateway.upstreams[1]!.accept();
@@ -295,7 +284,7 @@ test('sglang: when the answer begins while the prompt is still being sent, the r
 test('sglang: when memory is short while the prompt is still being sent, it is not given to others', async () => {
   const gateway = await sglang({ top: 'limits: { body_bytes_max: 30MiB, buffered_bytes_max: 30MiB }' });
   const client = await gateway.client();
-  const body = bodyOf({ pad: 'x'.repeat(24_000_000) });
+  const body = chatBody({ pad: 'x'.repeat(24_000_000) });
   client.send(chatRequest(body));
   const prefill = await gateway.upstreams[0]!.accept();
   const decode = await gateway.upstreams[1]!.accept();
@@ -312,6 +301,6 @@ test('sglang: when memory is short while the prompt is still being sent, it is n
   expect(text.length).toBeLessThan(body.length + 200);
   other.destroy();
   prefill.send(answerText('{}'));
-  decode.send(answerText(answer));
-  expect((await client.response()).text).toBe(answer);
+  decode.send(answerText(chatAnswer));
+  expect((await client.response()).text).toBe(chatAnswer);
 });

@@ -1,11 +1,17 @@
 import { expect, test } from 'vitest';
 import {
   answerText,
+  chatAnswer,
+  chatBody,
   chatRequest,
+  codeOf,
   fieldOf,
+  longPrompt,
   requestText,
   rig,
   type Rig,
+  roleRig,
+  type RoleRigOptions,
   turns,
   until,
   type UpstreamPeer,
@@ -23,43 +29,25 @@ const prefillAnswer = (text = params): string =>
   );
 const prefillParams =
   '"kv_transfer_params":{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,"remote_host":null,"remote_port":null}';
-const long = 'How high is the water? '.repeat(100);
-const answer = '{"choices":[{"message":{"content":"high"}}]}';
 
-interface Setup {
+interface Setup extends Partial<RoleRigOptions> {
   readonly prefills?: number;
   readonly decodes?: number;
-  readonly extra?: string;
-  readonly top?: string;
 }
 
 /** Prefill endpoints come first. */
-function roles({ prefills = 1, decodes = 1, extra = '', top = '' }: Setup = {}): Promise<Rig> {
-  const endpoints = Array.from(
-    { length: prefills + decodes },
-    (_, index) => `{ url: "$UPSTREAM${index}", role: ${index < prefills ? 'prefill' : 'decode'} }`,
-  );
-  return rig({
-    upstreamCount: prefills + decodes,
-    yaml: `${top}
-models: [{ name: m, targets: [{ pool: split, model: org/m }] }]
-pools:
-  - { name: split, engine: none, picker: round_robin, disaggregation: { protocol: vllm }${extra}, endpoints: [${endpoints.join(', ')}] }
-`,
-  });
+function vllm({ prefills = 1, decodes = 1, ...rest }: Setup = {}): Promise<Rig> {
+  const roles = [...Array<string>(prefills).fill('prefill'), ...Array<string>(decodes).fill('decode')];
+  return roleRig({ disaggregation: 'protocol: vllm', roles, upstreamModel: 'org/m', ...rest });
 }
 
-const bodyOf = (rest: object = {}): string =>
-  JSON.stringify({ messages: [{ role: 'user', content: long }], ...rest, model: 'm' });
 const upstreamBody = (text: string): string => text.replace('"model":"m"', '"model":"org/m"');
 const withLast = (text: string, members: string): string => `${text.slice(0, -1)},${members}}`;
-const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
-const inflight = (gateway: Rig): number[] => gateway.slots.map((slot) => gateway.fleet.inflight(slot));
 
 test('vllm: when a prompt is long, it is computed by one endpoint and answered by another, with the same bytes but for what has to differ', async () => {
-  const gateway = await roles();
+  const gateway = await vllm();
   const client = await gateway.client();
-  const body = bodyOf({
+  const body = chatBody({
     stream: true,
     stream_options: { include_usage: true },
     max_completion_tokens: 77,
@@ -81,17 +69,17 @@ test('vllm: when a prompt is long, it is computed by one endpoint and answered b
   );
   expect(fieldOf(first.head, 'accept-encoding'), 'the gateway reads the answer').toBeUndefined();
   expect(gateway.upstreams[1]!.peers.length, 'not before the prompt is computed').toBe(0);
-  expect(inflight(gateway), 'but its place is taken').toEqual([1, 1]);
+  expect(gateway.inflight(), 'but its place is taken').toEqual([1, 1]);
   prefill.send(prefillAnswer());
   const decode = await gateway.upstreams[1]!.accept();
   const second = await decode.request();
   expect(second.text).toBe(withLast(upstreamBody(body), `"kv_transfer_params":${params}`));
   expect([fieldOf(first.head, 'x-request-id'), fieldOf(second.head, 'x-request-id')]).toEqual(['same', 'same']);
   expect(fieldOf(second.head, 'accept-encoding')).toBe('gzip');
-  expect(inflight(gateway), 'the place of the prompt is free').toEqual([0, 1]);
-  decode.send(answerText(answer, ['x-who: decode', 'content-type: application/json']));
+  expect(gateway.inflight(), 'the place of the prompt is free').toEqual([0, 1]);
+  decode.send(answerText(chatAnswer, ['x-who: decode', 'content-type: application/json']));
   const response = await client.response();
-  expect([response.status, response.text, fieldOf(response.head, 'x-who')]).toEqual([200, answer, 'decode']);
+  expect([response.status, response.text, fieldOf(response.head, 'x-who')]).toEqual([200, chatAnswer, 'decode']);
   await gateway.closeReason();
   expect(gateway.accessLog()[0]).toMatchObject({
     reason: 'done',
@@ -103,9 +91,9 @@ test('vllm: when a prompt is long, it is computed by one endpoint and answered b
 });
 
 test('vllm: when a body has its own max_tokens, or odd spacing, values change where they stand and nothing else does', async () => {
-  const gateway = await roles();
+  const gateway = await vllm();
   const client = await gateway.client();
-  const body = ` {"max_tokens" : 5 , "m\\u0065ssages":[{"role":"user","content":"${long}"}],"tools":[{"b":1.0,"a":1e2}],"model":"m"}\n`;
+  const body = ` {"max_tokens" : 5 , "m\\u0065ssages":[{"role":"user","content":"${longPrompt}"}],"tools":[{"b":1.0,"a":1e2}],"model":"m"}\n`;
   client.send(chatRequest(body));
   const prefill = await gateway.upstreams[0]!.accept();
   expect((await prefill.request()).text).toBe(
@@ -114,32 +102,32 @@ test('vllm: when a body has its own max_tokens, or odd spacing, values change wh
   prefill.send(prefillAnswer());
   const decode = await gateway.upstreams[1]!.accept();
   expect((await decode.request()).text).toBe(upstreamBody(body).replace('}\n', `,"kv_transfer_params":${params}}\n`));
-  decode.send(answerText(answer));
-  expect((await client.response()).text).toBe(answer);
+  decode.send(answerText(chatAnswer));
+  expect((await client.response()).text).toBe(chatAnswer);
 });
 
 test('vllm: when the prompt was not kept, because its first token was the last, the answer is asked for as it came', async () => {
-  const gateway = await roles();
+  const gateway = await vllm();
   gateway.upstreams[0]!.answerAll(prefillAnswer('null'));
   gateway.upstreams[1]!.answerAll(({ text }) => answerText(text));
   const client = await gateway.client();
-  expect((await client.ask(chatRequest(bodyOf()))).text).toBe(upstreamBody(bodyOf()));
+  expect((await client.ask(chatRequest(chatBody()))).text).toBe(upstreamBody(chatBody()));
   expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split not_kept': 1 });
 });
 
 const whole: readonly [what: string, path: string, body: string][] = [
   ['a short prompt', '/v1/chat/completions', '{"model":"m","messages":[]}'],
-  ['several answers', '/v1/chat/completions', bodyOf({ n: 2 })],
-  ['several prompts', '/v1/completions', JSON.stringify({ model: 'm', prompt: [long, long] })],
+  ['several answers', '/v1/chat/completions', chatBody({ n: 2 })],
+  ['several prompts', '/v1/completions', JSON.stringify({ model: 'm', prompt: [longPrompt, longPrompt] })],
   ['lists of tokens', '/v1/completions', JSON.stringify({ model: 'm', prompt: [Array(900).fill(7), [1]] })],
-  ['the prompt again', '/v1/completions', JSON.stringify({ model: 'm', prompt: long, echo: true })],
-  ['embeddings', '/v1/embeddings', JSON.stringify({ model: 'm', input: long })],
-  ['a stored response', '/v1/responses', JSON.stringify({ model: 'm', input: long })],
+  ['the prompt again', '/v1/completions', JSON.stringify({ model: 'm', prompt: longPrompt, echo: true })],
+  ['embeddings', '/v1/embeddings', JSON.stringify({ model: 'm', input: longPrompt })],
+  ['a stored response', '/v1/responses', JSON.stringify({ model: 'm', input: longPrompt })],
 ];
 test.each(whole)(
   'vllm: when a request is for %s, one endpoint serves it alone, and none that computes prompts',
   async (_, path, body) => {
-    const gateway = await roles({ prefills: 2 });
+    const gateway = await vllm({ prefills: 2 });
     for (const upstream of gateway.upstreams) upstream.answerAll(({ text }) => answerText(text));
     const client = await gateway.client();
     const text = requestText('POST', path, ['content-type: application/json'], body);
@@ -150,16 +138,16 @@ test.each(whole)(
 );
 
 test('vllm: when a prompt is one list of tokens, or says of itself what is the default, it is split', async () => {
-  const gateway = await roles();
+  const gateway = await vllm();
   gateway.upstreams[0]!.answerAll(prefillAnswer());
-  gateway.upstreams[1]!.answerAll(answerText(answer));
+  gateway.upstreams[1]!.answerAll(answerText(chatAnswer));
   const client = await gateway.client();
   for (const rest of [
     { prompt: Array(1000).fill(7) },
-    { prompt: long, n: 1, best_of: 1, echo: false, prompt_logprobs: null },
+    { prompt: longPrompt, n: 1, best_of: 1, echo: false, prompt_logprobs: null },
   ]) {
     const body = JSON.stringify({ model: 'm', ...rest });
-    expect((await client.ask(requestText('POST', '/v1/completions', [], body))).text).toBe(answer);
+    expect((await client.ask(requestText('POST', '/v1/completions', [], body))).text).toBe(chatAnswer);
   }
   expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split computed': 2 });
 });
@@ -171,10 +159,10 @@ const stolen = [
   '{"model":"m","bootstrap_room":[1,2],"prompt":["a","b"]}',
   '{"model":"m","bootstrap_port":null}',
   '{"model":"m","disaggregated_params":{}}',
-  `{"model":"m","messages":"${long}","\\u0062ootstrap_room":1}`,
+  `{"model":"m","messages":"${longPrompt}","\\u0062ootstrap_room":1}`,
 ];
 test.each(stolen)('vllm: when a client says itself where its prompt is, it gets 400: %s', async (body) => {
-  const gateway = await roles();
+  const gateway = await vllm();
   for (const path of ['/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/v1/responses', '/v1/messages']) {
     const client = await gateway.client();
     const response = await client.ask(requestText('POST', path, [], body));
@@ -253,7 +241,7 @@ test('vllm: when a pool has no roles, a client may say what it likes', async () 
 async function decodeServes(gateway: Rig): Promise<string> {
   const decode = await gateway.upstreams.at(-1)!.accept();
   const { text } = await decode.request();
-  decode.send(answerText(answer));
+  decode.send(answerText(chatAnswer));
   return text;
 }
 
@@ -279,9 +267,9 @@ const broken: readonly [what: string, how: (peer: UpstreamPeer) => void, faults:
   ['answers no HTTP', (peer) => peer.send('nonsense\r\n\r\n'), 1],
 ];
 test.each(broken)('vllm: when the endpoint of the prompt %s, another one computes it', async (_, how, faults) => {
-  const gateway = await roles({ prefills: 2, extra: ', retries: { attempts: 2 }' });
+  const gateway = await vllm({ prefills: 2, extra: ', retries: { attempts: 2 }' });
   const client = await gateway.client();
-  client.send(chatRequest(bodyOf()));
+  client.send(chatRequest(chatBody()));
   await until(() => gateway.upstreams.slice(0, 2).some(({ peers }) => peers.length > 0), 'a prompt is sent');
   const at = gateway.upstreams[0]!.peers.length > 0 ? 0 : 1;
   const bad = await gateway.upstreams[at]!.accept();
@@ -290,8 +278,8 @@ test.each(broken)('vllm: when the endpoint of the prompt %s, another one compute
   const good = await gateway.upstreams[1 - at]!.accept();
   expect((await good.request()).text).toBe(text);
   good.send(prefillAnswer());
-  expect(await decodeServes(gateway)).toBe(withLast(upstreamBody(bodyOf()), `"kv_transfer_params":${params}`));
-  expect((await client.response()).text).toBe(answer);
+  expect(await decodeServes(gateway)).toBe(withLast(upstreamBody(chatBody()), `"kv_transfer_params":${params}`));
+  expect((await client.response()).text).toBe(chatAnswer);
   await gateway.closeReason();
   expect(gateway.accessLog()[0]).toMatchObject({ retries: 1, prefill_endpoint: gateway.upstreams[1 - at]!.url });
   const blamed = Object.entries(gateway.counts('penstock_endpoint_faults_total'));
@@ -301,54 +289,54 @@ test.each(broken)('vllm: when the endpoint of the prompt %s, another one compute
 });
 
 test('vllm: when no endpoint computes the prompt, the one for the answer does it all', async () => {
-  const gateway = await roles({ extra: ', retries: { attempts: 2 }' });
+  const gateway = await vllm({ extra: ', retries: { attempts: 2 }' });
   await gateway.upstreams[0]!.stopListening();
   const client = await gateway.client();
-  client.send(chatRequest(bodyOf()));
-  expect(await decodeServes(gateway)).toBe(upstreamBody(bodyOf()));
-  expect((await client.response()).text).toBe(answer);
+  client.send(chatRequest(chatBody()));
+  expect(await decodeServes(gateway)).toBe(upstreamBody(chatBody()));
+  expect((await client.response()).text).toBe(chatAnswer);
   expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split failed': 1, 'split alone': 1 });
 });
 
 test('vllm: when the prompt fails and no retry is left, the endpoint of the answer does it all, with the place it has', async () => {
-  const gateway = await roles({ extra: ', retries: { attempts: 0 }' });
+  const gateway = await vllm({ extra: ', retries: { attempts: 0 }' });
   const client = await gateway.client();
-  client.send(chatRequest(bodyOf()));
+  client.send(chatRequest(chatBody()));
   const prefill = await gateway.upstreams[0]!.accept();
   await prefill.request();
   prefill.reset();
-  expect(await decodeServes(gateway)).toBe(upstreamBody(bodyOf()));
-  expect((await client.response()).text).toBe(answer);
+  expect(await decodeServes(gateway)).toBe(upstreamBody(chatBody()));
+  expect((await client.response()).text).toBe(chatAnswer);
   await gateway.upstreams[0]!.stopListening();
-  client.send(chatRequest(bodyOf()));
+  client.send(chatRequest(chatBody()));
   await gateway.upstreams[1]!.peers[0]!.request();
-  gateway.upstreams[1]!.peers[0]!.send(answerText(answer));
-  expect((await client.response()).text).toBe(answer);
+  gateway.upstreams[1]!.peers[0]!.send(answerText(chatAnswer));
+  expect((await client.response()).text).toBe(chatAnswer);
   expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split failed': 2, 'split alone': 2 });
   await gateway.closeReason(2);
   expect(gateway.accessLog()[0]).not.toHaveProperty('prefill_endpoint');
 });
 
 test('vllm: when the only endpoint for prompts fails again and again, it is ejected, and requests no longer wait for it', async () => {
-  const gateway = await roles({ extra: ', ejection: { consecutive_failures: 3, base_ms: 60s }' });
+  const gateway = await vllm({ extra: ', ejection: { consecutive_failures: 3, base_ms: 60s }' });
   gateway.upstreams[0]!.onPeer = async (peer) => {
     await peer.request();
     peer.reset();
   };
-  gateway.upstreams[1]!.answerAll(answerText(answer));
+  gateway.upstreams[1]!.answerAll(answerText(chatAnswer));
   const client = await gateway.client();
-  for (let round = 0; round < 6; round++) expect((await client.ask(chatRequest(bodyOf()))).text).toBe(answer);
+  for (let round = 0; round < 6; round++) expect((await client.ask(chatRequest(chatBody()))).text).toBe(chatAnswer);
   expect(gateway.upstreams[0]!.peers.length).toBe(3);
 });
 
 test('vllm: when the request is wrong, the client gets what the endpoint of the prompt says of it', async () => {
-  const gateway = await roles({ prefills: 2 });
+  const gateway = await vllm({ prefills: 2 });
   const text = '{"error":{"message":"too long","code":400}}';
   for (const upstream of gateway.upstreams) {
     upstream.answerAll(answerText(text, ['content-type: application/json'], '400 Bad Request'));
   }
   const client = await gateway.client();
-  const response = await client.ask(chatRequest(bodyOf()));
+  const response = await client.ask(chatRequest(chatBody()));
   expect([response.status, response.text, fieldOf(response.head, 'content-type')]).toEqual([
     400,
     text,
@@ -361,17 +349,17 @@ test('vllm: when the request is wrong, the client gets what the endpoint of the 
 });
 
 test('vllm: when retries are spent on prompts, the last refusal reaches the client', async () => {
-  const gateway = await roles({ prefills: 3, extra: ', retries: { attempts: 1 }' });
+  const gateway = await vllm({ prefills: 3, extra: ', retries: { attempts: 1 }' });
   for (const upstream of gateway.upstreams) upstream.answerAll(answerText('busy', [], '503 Busy'));
   const client = await gateway.client();
-  const response = await client.ask(chatRequest(bodyOf()));
+  const response = await client.ask(chatRequest(chatBody()));
   expect([response.status, response.text, fieldOf(response.head, 'x-should-retry')]).toEqual([503, 'busy', 'false']);
 });
 
 test('vllm: when the prompt takes too long, the client gets 504 and only its endpoint is blamed', async () => {
-  const gateway = await roles({ prefills: 2, top: 'timeouts: { first_byte_ms: 300ms }' });
+  const gateway = await vllm({ prefills: 2, top: 'timeouts: { first_byte_ms: 300ms }' });
   const client = await gateway.client();
-  client.send(chatRequest(bodyOf()));
+  client.send(chatRequest(chatBody()));
   const response = await client.response();
   expect([response.status, codeOf(response.text)]).toEqual([504, 'first_byte_timeout']);
   expect(Object.keys(gateway.counts('penstock_endpoint_faults_total'))).toEqual([expect.stringMatching(/ late$/)]);
@@ -379,10 +367,16 @@ test('vllm: when the prompt takes too long, the client gets 504 and only its end
 });
 
 test('vllm: when the answer does not begin in what is left of the time, its endpoint is blamed', async () => {
-  const gateway = await roles({ top: 'timeouts: { first_byte_ms: 300ms }' });
-  gateway.upstreams[0]!.answerAll(prefillAnswer());
+  const gateway = await vllm({ top: 'timeouts: { first_byte_ms: 10s }' });
   const client = await gateway.client();
-  client.send(chatRequest(bodyOf()));
+  client.send(chatRequest(chatBody()));
+  const prefill = await gateway.upstreams[0]!.accept();
+  await prefill.request();
+  await gateway.pass(5000);
+  prefill.send(prefillAnswer());
+  await (await gateway.upstreams[1]!.accept()).request();
+  await gateway.pass(5250);
+  expect(gateway.phases(), 'it had not all of it anew').toEqual([]);
   const response = await client.response();
   expect([response.status, codeOf(response.text)]).toEqual([504, 'first_byte_timeout']);
   const [labels] = Object.keys(gateway.counts('penstock_endpoint_faults_total'));
@@ -394,37 +388,37 @@ test.each([
   ['resets', (peer: UpstreamPeer) => peer.reset()],
   ['resets behind its head', (peer: UpstreamPeer) => sendLast(peer, 'HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n')],
 ])('vllm: when the endpoint of the answer %s, both steps are done again elsewhere', async (_, how) => {
-  const gateway = await roles({ prefills: 2, decodes: 2, extra: ', retries: { attempts: 2 }' });
+  const gateway = await vllm({ prefills: 2, decodes: 2, extra: ', retries: { attempts: 2 }' });
   let prefillCount = 0;
   for (const upstream of gateway.upstreams.slice(0, 2)) {
     upstream.answerAll(() => prefillAnswer(`{"count":${++prefillCount}}`));
   }
   const client = await gateway.client();
-  client.send(chatRequest(bodyOf()));
+  client.send(chatRequest(chatBody()));
   await until(() => gateway.upstreams.slice(2).some(({ peers }) => peers.length > 0), 'an answer is asked for');
   const at = gateway.upstreams[2]!.peers.length > 0 ? 2 : 3;
   const bad = await gateway.upstreams[at]!.accept();
   expect((await bad.request()).text).toContain('"kv_transfer_params":{"count":1}');
   how(bad);
   const good = await gateway.upstreams[5 - at]!.accept();
-  expect((await good.request()).text).toBe(withLast(upstreamBody(bodyOf()), '"kv_transfer_params":{"count":2}'));
-  good.send(answerText(answer));
-  expect((await client.response()).text).toBe(answer);
+  expect((await good.request()).text).toBe(withLast(upstreamBody(chatBody()), '"kv_transfer_params":{"count":2}'));
+  good.send(answerText(chatAnswer));
+  expect((await client.response()).text).toBe(chatAnswer);
   expect(prefillCount).toBe(2);
 });
 
 test('vllm: when the only endpoint for answers refuses, the client gets its refusal, and nobody is asked twice', async () => {
-  const gateway = await roles({ prefills: 2 });
+  const gateway = await vllm({ prefills: 2 });
   for (const upstream of gateway.upstreams.slice(0, 2)) upstream.answerAll(prefillAnswer());
   gateway.upstreams[2]!.answerAll(answerText('busy', ['x-who: decode'], '503 Busy'));
   const client = await gateway.client();
-  const response = await client.ask(chatRequest(bodyOf()));
+  const response = await client.ask(chatRequest(chatBody()));
   expect([response.status, response.text, fieldOf(response.head, 'x-who')]).toEqual([503, 'busy', 'decode']);
   expect(gateway.counts('penstock_retries_total')).toEqual({});
 });
 
 test('vllm: when the endpoint of the answer breaks off after the commit point, the client sees it, and nothing is repeated', async () => {
-  const gateway = await roles({ prefills: 2, decodes: 2 });
+  const gateway = await vllm({ prefills: 2, decodes: 2 });
   for (const upstream of gateway.upstreams.slice(0, 2)) upstream.answerAll(prefillAnswer());
   for (const upstream of gateway.upstreams.slice(2)) {
     upstream.onPeer = async (peer) => {
@@ -435,24 +429,24 @@ test('vllm: when the endpoint of the answer breaks off after the commit point, t
     };
   }
   const client = await gateway.client();
-  const response = await client.ask(chatRequest(bodyOf()));
+  const response = await client.ask(chatRequest(chatBody()));
   expect([response.status, response.isComplete]).toEqual([200, false]);
   expect(gateway.upstreams.slice(2).filter(({ peers }) => peers.length > 0).length).toBe(1);
   expect(await gateway.closeReason()).toBe('stream_truncated');
 });
 
 test('vllm: when a kept-alive connection for the answer was closed meanwhile, a fresh one is taken, and the prompt is not computed twice', async () => {
-  const gateway = await roles();
+  const gateway = await vllm();
   const client = await gateway.client();
   for (let round = 0; round < 3; round++) {
-    client.send(chatRequest(bodyOf({ round })));
+    client.send(chatRequest(chatBody({ round })));
     const prefill = round === 0 ? await gateway.upstreams[0]!.accept() : gateway.upstreams[0]!.peers[0]!;
     await prefill.request();
     prefill.send(prefillAnswer());
     const decode = await gateway.upstreams[1]!.accept();
     await decode.request();
-    decode.send(answerText(answer));
-    expect((await client.response()).text).toBe(answer);
+    decode.send(answerText(chatAnswer));
+    expect((await client.response()).text).toBe(chatAnswer);
     decode.finish();
     if (round === 1) continue; // Seen as it is used again, or before.
     await until(() => gateway.fleet.connections(gateway.slots[1]!) === 0, 'the end was seen');
@@ -461,9 +455,9 @@ test('vllm: when a kept-alive connection for the answer was closed meanwhile, a 
 });
 
 test('vllm: when a body is 3 MB, both endpoints get all of it, and its memory is free when the answer begins', async () => {
-  const gateway = await roles();
+  const gateway = await vllm();
   const client = await gateway.client();
-  const body = bodyOf({ pad: 'x'.repeat(3_000_000), max_tokens: 9 });
+  const body = chatBody({ pad: 'x'.repeat(3_000_000), max_tokens: 9 });
   client.send(chatRequest(body));
   const prefill = await gateway.upstreams[0]!.accept();
   expect(
@@ -486,9 +480,9 @@ test('vllm: when a body is 3 MB, both endpoints get all of it, and its memory is
 test.each(['connecting', 'uploading', 'computing', 'answering', 'before the answer', 'streaming'] as const)(
   'vllm: when the client leaves while its request is %s, everything is free at once and no endpoint works on',
   async (when) => {
-    const gateway = await roles();
+    const gateway = await vllm();
     const client = await gateway.client();
-    const body = bodyOf({ pad: when === 'uploading' ? 'x'.repeat(20_000_000) : '' });
+    const body = chatBody({ pad: when === 'uploading' ? 'x'.repeat(20_000_000) : '' });
     client.send(chatRequest(body));
     const prefill = await gateway.upstreams[0]!.accept();
     let decode: UpstreamPeer | null = null;
@@ -525,14 +519,14 @@ test.each(['connecting', 'uploading', 'computing', 'answering', 'before the answ
 // Places.
 
 test('vllm: when all places for prompts are taken, requests wait, and have no place for their answer meanwhile', async () => {
-  const gateway = await roles({ decodes: 2, extra: ', inflight_max: 1' });
+  const gateway = await vllm({ decodes: 2, extra: ', inflight_max: 1' });
   const clients = [await gateway.client(), await gateway.client()];
-  clients[0]!.send(chatRequest(bodyOf({ seed: 0 })));
+  clients[0]!.send(chatRequest(chatBody({ seed: 0 })));
   const prefill = await gateway.upstreams[0]!.accept();
   await prefill.request();
-  clients[1]!.send(chatRequest(bodyOf({ seed: 1 })));
+  clients[1]!.send(chatRequest(chatBody({ seed: 1 })));
   await gateway.inPhase('queued');
-  expect(inflight(gateway).reduce((sum, count) => sum + count)).toBe(2);
+  expect(gateway.inflight().reduce((sum, count) => sum + count)).toBe(2);
   prefill.send(prefillAnswer());
   expect((await prefill.request()).text).toContain('"seed":1');
   prefill.send(prefillAnswer());
@@ -545,10 +539,10 @@ test('vllm: when all places for prompts are taken, requests wait, and have no pl
 });
 
 test('vllm: when the endpoint of the answer has no connection to spare, it is asked when it has', async () => {
-  const gateway = await roles({ extra: ', connections_max: 1' });
+  const gateway = await vllm({ extra: ', connections_max: 1' });
   gateway.upstreams[0]!.answerAll(prefillAnswer());
   const clients = [await gateway.client(), await gateway.client()];
-  for (const [seed, client] of clients.entries()) client.send(chatRequest(bodyOf({ seed })));
+  for (const [seed, client] of clients.entries()) client.send(chatRequest(chatBody({ seed })));
   const decode = await gateway.upstreams[1]!.accept();
   for (let round = 0; round < 2; round++) {
     const { text } = await decode.request();
@@ -571,17 +565,7 @@ function turnOf(number: number, count: number): string {
 }
 
 function kvAware(picker = 'kv_aware'): Promise<Rig> {
-  const endpoints = Array.from(
-    { length: manyPrefills + 2 },
-    (_, index) => `{ url: "$UPSTREAM${index}", role: ${index < manyPrefills ? 'prefill' : 'decode'} }`,
-  );
-  return rig({
-    upstreamCount: manyPrefills + 2,
-    yaml: `
-models: [{ name: m, targets: [{ pool: split }] }]
-pools: [{ name: split, engine: none, picker: ${picker}, debug_headers: true, disaggregation: { protocol: vllm }, endpoints: [${endpoints.join(', ')}] }]
-`,
-  });
+  return vllm({ prefills: manyPrefills, decodes: 2, picker, extra: ', debug_headers: true' });
 }
 
 test('vllm: when conversations go on, their prompts are computed where their beginnings are cached', async () => {
@@ -598,7 +582,7 @@ test('vllm: when conversations go on, their prompts are computed where their beg
       }
     };
   }
-  for (const upstream of gateway.upstreams.slice(manyPrefills)) upstream.answerAll(answerText(answer));
+  for (const upstream of gateway.upstreams.slice(manyPrefills)) upstream.answerAll(answerText(chatAnswer));
   const clients = await Promise.all(conversations.map(() => gateway.client()));
   const homes = await Promise.all(
     clients.map(async (client, number) => {

@@ -1,10 +1,8 @@
 import { expect, test } from 'vitest';
 import { metrics } from '../../src/account/index.ts';
-import { answerText, chatRequest, fieldOf, requestText, rig, type Rig, until } from '../rig/index.ts';
+import { answerText, chatRequest, codeOf, fieldOf, requestText, rig, type Rig, until } from '../rig/index.ts';
 
 // Whose turn it is when a pool is full: between tenants, between shards, and what a queue may hold.
-
-const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
 
 function pool(queue: string, shardCount = 1, limit = 'inflight_max: 1'): Promise<Rig> {
   return rig({

@@ -1,13 +1,11 @@
 import { expect, test } from 'vitest';
-import { answerText, chatRequest, requestText, rig, type Rig, until } from '../rig/index.ts';
+import { answerText, chatRequest, codeOf, requestText, rig, type Rig, until } from '../rig/index.ts';
 
 function limited(limits: string): Promise<Rig> {
   return rig({
     yaml: `pools: [{ name: only, engine: none, picker: round_robin, ${limits}, endpoints: [{ url: "$UPSTREAM" }] }]`,
   });
 }
-
-const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
 
 for (const limit of ['inflight_max: 1', 'connections_max: 1']) {
   // CONTRACT section 2.

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { wholeRow } from '../../src/shm/index.ts';
-import { answerText, chatRequest, requestText, rig, type Rig, until } from '../rig/index.ts';
+import { answerText, chatRequest, codeOf, requestText, rig, type Rig, until } from '../rig/index.ts';
 
 function pools(retries: string, extra = ''): string {
   return `pools:
@@ -11,8 +11,6 @@ function pools(retries: string, extra = ''): string {
 async function two(retries = '{ attempts: 2 }', extra = ''): Promise<Rig> {
   return rig({ yaml: pools(retries, extra), upstreamCount: 2 });
 }
-
-const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
 
 // CONTRACT section 3, 502 connect_failed; FAULTS F25.
 test('retry: when an endpoint refuses the connection, another one serves the request', async () => {

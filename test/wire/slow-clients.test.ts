@@ -1,9 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { metrics } from '../../src/account/index.ts';
-import { answerText, chatRequest, requestText, rig, type Rig, turns, until } from '../rig/index.ts';
+import { answerText, chatRequest, codeOf, requestText, rig, type Rig, turns, until } from '../rig/index.ts';
 
 // FAULTS R8, F05, F07. The periods are 7 and 30 s; the rig lets them go by at once.
-const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
 
 /** The model comes first, so that the upload is on its way to the endpoint while it lasts. */
 const start = '{"model":"a","prompt":"';

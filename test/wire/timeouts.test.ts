@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { answerText, blackHole, chatRequest, requestText, rig, type Rig } from '../rig/index.ts';
+import { answerText, blackHole, chatRequest, codeOf, requestText, rig, type Rig } from '../rig/index.ts';
 
 function withTimeouts(timeouts: string, url = '$UPSTREAM'): Promise<Rig> {
   return rig({
@@ -7,8 +7,6 @@ function withTimeouts(timeouts: string, url = '$UPSTREAM'): Promise<Rig> {
 pools: [{ name: only, engine: none, picker: round_robin, retries: { attempts: 0 }, endpoints: [{ url: "${url}" }] }]`,
   });
 }
-
-const codeOf = (text: string): string => (JSON.parse(text) as { error: { code: string } }).error.code;
 
 /** Deadlines are looked at every 50 ms; the rest is room for a busy machine. */
 const slackMs = 400;
