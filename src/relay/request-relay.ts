@@ -54,10 +54,6 @@ export class RequestRelay {
     return this.#isFinished;
   }
 
-  get isStarted(): boolean {
-    return this.#sink !== null;
-  }
-
   /** Slabs before this one were handed to the socket completely. */
   get slabIndex(): number {
     return this.#slabIndex;
@@ -76,7 +72,9 @@ export class RequestRelay {
     this.#slabIndex = 0;
     this.#slabOffset = 0;
     this.#isFinished = false;
-    if (body.isComplete && !isChunked && head.length + editedBytes(body.receivedBytes, edits) <= joinedBytesMax) {
+    // Small before and after the edits: what they take out may be most of a body that lies in several slabs.
+    const bytesMax = Math.max(body.receivedBytes, editedBytes(body.receivedBytes, edits));
+    if (body.isComplete && !isChunked && head.length + bytesMax <= joinedBytesMax) {
       this.#sendJoined(sink, head, body, edits);
       return;
     }

@@ -475,6 +475,23 @@ test('vllm: when a body is 3 MB, both endpoints get all of it, and its memory is
   client.destroy();
 });
 
+// What is left fits one write, and lies at both ends of memory that does not.
+test('vllm: when most of a body is what the first step leaves out, the rest of it is sent whole', async () => {
+  const gateway = await vllm();
+  const client = await gateway.client();
+  const body = chatBody({ stream: true, stream_options: { pad: 'x'.repeat(400_000) } });
+  client.send(chatRequest(body));
+  const prefill = await gateway.upstreams[0]!.accept();
+  const { text } = await prefill.request();
+  const rest = upstreamBody(body)
+    .replace('"stream":true', '"stream":false')
+    .replace(/\{"pad":"x*"\}/, 'null');
+  expect(text).toBe(withLast(rest, `"max_tokens":1,${prefillParams}`));
+  prefill.send(prefillAnswer());
+  expect((await decodeServes(gateway)).length).toBeGreaterThan(400_000);
+  expect((await client.response()).text).toBe(chatAnswer);
+});
+
 // The client leaves.
 
 test.each(['connecting', 'uploading', 'computing', 'answering', 'before the answer', 'streaming'] as const)(
