@@ -90,3 +90,15 @@ test('member spans: when a name is met twice, or no member at all, it is known',
   scan(' {  } ');
   expect([spans.isAmbiguous, spans.isEmpty, spans.rootEnd]).toEqual([false, true, 4]);
 });
+
+test('member spans: when a name is too long for the scanner to tell of, it is refused', () => {
+  const longest = 'max_completion_tokens';
+  const escaped = [...longest].map((char) => `\\u00${char.charCodeAt(0).toString(16)}`).join('');
+  const forbidding = new MemberSpans([], [longest]);
+  scanner.reset(null, forbidding);
+  const body = Buffer.from(`{"${escaped}":1}`);
+  for (let at = 0; at < body.length; at++) scanner.push(body, at, at + 1);
+  expect(scanner.finish()).toBe(ScanState.complete);
+  expect(forbidding.forbiddenName).toBe(longest);
+  expect(() => new MemberSpans([], [`${longest}s`])).toThrow('keyBytesMax');
+});

@@ -1,4 +1,6 @@
+import { assert } from '../core/assert.ts';
 import type { MemberKey } from './member-key.ts';
+import { keyBytesMax } from './request-fields.ts';
 
 /**
  * Where members of a JSON object stand in its text, and whether some are there that must not be. Told by the scanner, so
@@ -22,6 +24,9 @@ export class MemberSpans {
 
   /** `names` and `forbidden` are ASCII. */
   constructor(names: readonly string[], forbidden: readonly string[] = []) {
+    // Of longer keys the scanner says nothing: they cannot spell these names, even with every character escaped (6 bytes each).
+    for (const name of [...names, ...forbidden])
+      assert(name.length * 6 <= keyBytesMax, 'name.length * 6 <= keyBytesMax');
     this.#names = names;
     this.#forbidden = forbidden;
     this.#starts = new Int32Array(names.length).fill(-1);

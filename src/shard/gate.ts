@@ -31,7 +31,7 @@ export class Gate {
 
   /** False when the exchange has failed. */
   passRouted(exchange: GatewayExchange, route: Route): boolean {
-    const problem = transferProblem(exchange, route);
+    const problem = transferProblem(exchange, route, this.#state.parts.slabs);
     if (problem !== null) {
       this.#closer.fail(exchange, 'body_invalid', problem);
       return false;

@@ -159,6 +159,9 @@ const stolen = [
   '{"model":"m","bootstrap_room":[1,2],"prompt":["a","b"]}',
   '{"model":"m","bootstrap_port":null}',
   '{"model":"m","disaggregated_params":{}}',
+  '{"model":"m","ec_transfer_params":{"e":{"peer_host":"10.0.0.9"}}}',
+  '{"model":"m","vllm_xargs":{"a":1,"kv_transfer_params":"x"}}',
+  '{"model":"m","vllm_xargs" : {"kv_transfer\\u005fparams":["x"]} }',
   `{"model":"m","messages":"${longPrompt}","\\u0062ootstrap_room":1}`,
 ];
 test.each(stolen)('vllm: when a client says itself where its prompt is, it gets 400: %s', async (body) => {
@@ -170,6 +173,27 @@ test.each(stolen)('vllm: when a client says itself where its prompt is, it gets 
     expect(response.text).toMatch(/is not a client's to set/);
   }
   expect(gateway.upstreams.map(({ peers }) => peers.length)).toEqual([0, 0]);
+});
+
+test('vllm: when what a client says to the engine alone cannot be looked through, it gets 400', async () => {
+  const gateway = await vllm();
+  const client = await gateway.client();
+  const [tooLong, notJson] = [`{"a":"${'x'.repeat(70_000)}"}`, '{"a":01}'];
+  const parted = '{"kv_transfer_params":"x"}'; // Where one slab ends and the next begins.
+  for (const [extra, padBytes] of [
+    [tooLong, 0],
+    [notJson, 0],
+    [parted, 256 * 1024 - 45],
+  ] as const) {
+    const body = `{"model":"m","pad":"${'x'.repeat(padBytes)}","vllm_xargs":${extra}}`;
+    const response = await client.ask(chatRequest(body));
+    expect([response.status, codeOf(response.text)]).toEqual([400, 'body_invalid']);
+    expect(response.text).toContain('vllm_xargs');
+  }
+  gateway.upstreams[1]!.answerAll(answerText(chatAnswer));
+  for (const extra of ['null', '{}', '7']) {
+    expect((await client.ask(chatRequest(`{"model":"m","vllm_xargs":${extra}}`))).text).toBe(chatAnswer);
+  }
 });
 
 // An engine could read what the gateway cannot: a path that is no API to us, a coding, another charset.
@@ -191,6 +215,8 @@ pools:
     expect((await ask(path, [], '{"kv_transfer_params":{}}'))[0], path).toBe(400);
     expect((await ask(path, [], wide))[0], path).toBe(400);
     expect((await ask(path, [], '[{"kv_transfer_params":{}}]'))[0], path).toBe(400);
+    const nested = '{"sampling_params":[{"extra_args":{"a":[{"kv_transfer_params":{"remote_host":"10.0.0.9"}}]}}]}';
+    expect((await ask(path, [], nested))[0], path).toBe(400);
     expect((await ask(path, ['content-encoding: gzip'], 'x'))[0], path).toBe(501);
   }
   expect((await ask('/generate', ['content-type: multipart/form-data; boundary=b'], '{"bootstrap_room":1}'))[0]).toBe(
@@ -201,7 +227,9 @@ pools:
     400,
   );
   expect(gateway.upstreams.map(({ receivedBytes }) => receivedBytes)).toEqual([0, 0]);
-  expect(await ask('/tokenize', [], '{"prompt":"x"}')).toEqual([200, '{"prompt":"x"}']);
+  for (const body of ['{"prompt":"x"}', '{"token_ids":[1],"sampling_params":{"stop":["kv_transfer_params"]}}']) {
+    expect(await ask('/tokenize', [], body)).toEqual([200, body]);
+  }
   const client = await gateway.client();
   expect((await client.ask(requestText('GET', '/v1/models'))).status).toBe(200);
   expect(gateway.upstreams[0]!.receivedBytes, 'nothing of all that concerns who computes prompts').toBe(0);

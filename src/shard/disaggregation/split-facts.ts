@@ -1,18 +1,12 @@
 import { estimatePromptTokens } from '../../account/index.ts';
-import { Api, type RequestBody } from '../../exchange/index.ts';
+import { Api } from '../../exchange/index.ts';
 import { Serves, servesAll } from '../../pick/index.ts';
 import type { SlabPool } from '../../shm/index.ts';
 import type { GatewayExchange } from '../gateway-exchange.ts';
 import type { PoolRuntime } from '../runtime.ts';
+import { peekMember } from './member-text.ts';
 
 // What of a request says whether it can be split over two endpoints. Pure.
-
-/** Of a value that is looked at by its beginning. */
-const peekBytesMax = 32;
-/** In front of a value; who writes more is served whole. */
-const blankBytesMax = 4096;
-const unreadable = '[?';
-const space = 0x20;
 
 /** What these members may say without making a request one of those that have to be served whole. */
 const plainValues: readonly (readonly [name: string, values: ReadonlySet<string>])[] = [
@@ -40,33 +34,14 @@ export function canSplit(exchange: GatewayExchange, slabs: SlabPool): boolean {
   if (facts.api !== Api.chatCompletions && facts.api !== Api.completions) return false;
   if (spans.rootEnd < 0 || spans.isEmpty || spans.isAmbiguous) return false;
   for (const [name, values] of plainValues) {
-    if (!values.has(peek(body, slabs, spans.startOf(name), spans.endOf(name)))) return false;
+    if (!values.has(peekMember(body, slabs, spans.startOf(name), spans.endOf(name)))) return false;
   }
   // A list of prompts is a list of requests. One of numbers is one prompt, as tokens.
-  const prompt = peek(body, slabs, spans.startOf('prompt'), spans.endOf('prompt'));
+  const prompt = peekMember(body, slabs, spans.startOf('prompt'), spans.endOf('prompt'));
   return !prompt.startsWith('[') || /^\[\s*\d/.test(prompt);
 }
 
 /** Tokens of the prompt, as far as anybody knows. */
 export function splitTokensOf({ estimatedTokens, body }: GatewayExchange): number {
   return estimatedTokens >= 0 ? estimatedTokens : estimatePromptTokens(body.receivedBytes);
-}
-
-/** The beginning of bytes [start, end) of a body, as text without white space around it; '' for -1. */
-function peek(body: RequestBody, slabs: SlabPool, start: number, end: number): string {
-  if (start < 0) return '';
-  let text = '';
-  let slabStart = 0;
-  for (let index = 0; index < body.slabCount && slabStart < end; index++) {
-    const filled = body.filledBytes(index, slabs);
-    const bytes = slabs.bytes(body.slab(index));
-    const stop = Math.min(filled, end - slabStart);
-    for (let at = Math.max(0, start - slabStart); at < stop; at++) {
-      if (text === '' && slabStart + at - start > blankBytesMax) return unreadable;
-      if (text !== '' || bytes[at]! > space) text += String.fromCharCode(bytes[at]!);
-      if (text.length === peekBytesMax) return text.trimEnd();
-    }
-    slabStart += filled;
-  }
-  return text.trimEnd();
 }
