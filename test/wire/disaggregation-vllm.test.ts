@@ -118,6 +118,13 @@ test('vllm: when the prompt was not kept, because its first token was the last, 
 const whole: readonly [what: string, path: string, body: string][] = [
   ['a short prompt', '/v1/chat/completions', '{"model":"m","messages":[]}'],
   ['several answers', '/v1/chat/completions', chatBody({ n: 2 })],
+  // One token is no tool call, and engines answer 500 where there has to be one.
+  ['a call of some tool', '/v1/chat/completions', chatBody({ tool_choice: 'required' })],
+  [
+    'a call of one tool',
+    '/v1/chat/completions',
+    chatBody({ tool_choice: { type: 'function', function: { name: 'f' } } }),
+  ],
   ['several prompts', '/v1/completions', JSON.stringify({ model: 'm', prompt: [longPrompt, longPrompt] })],
   ['lists of tokens', '/v1/completions', JSON.stringify({ model: 'm', prompt: [Array(900).fill(7), [1]] })],
   ['the prompt again', '/v1/completions', JSON.stringify({ model: 'm', prompt: longPrompt, echo: true })],
@@ -145,11 +152,12 @@ test('vllm: when a prompt is one list of tokens, or says of itself what is the d
   for (const rest of [
     { prompt: Array(1000).fill(7) },
     { prompt: longPrompt, n: 1, best_of: 1, echo: false, prompt_logprobs: null },
+    { prompt: longPrompt, tool_choice: 'auto', vllm_xargs: { depth: 1, of: ['kv_transfer_params'] } },
   ]) {
     const body = JSON.stringify({ model: 'm', ...rest });
     expect((await client.ask(requestText('POST', '/v1/completions', [], body))).text).toBe(chatAnswer);
   }
-  expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split computed': 2 });
+  expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split computed': 3 });
 });
 
 const stolen = [

@@ -19,15 +19,21 @@ const plainValues: readonly (readonly [name: string, values: ReadonlySet<string>
   ['prompt_logprobs', new Set(['', 'null'])],
 ];
 
+/**
+ * vLLM's first step has one token. Engines that are to find a tool call in it, or behind the thoughts that begin with it, answer
+ * 500: which would look like a fault of theirs, and the answer could well be had.
+ */
+const plainToolChoices: ReadonlySet<string> = new Set(['', 'null', '"auto"', '"none"']);
+
 /** Bit set of `Serves`: which endpoints of `pool` will do for the request. */
 export function wantsOf(exchange: GatewayExchange, pool: PoolRuntime, slabs: SlabPool): number {
   const { api } = exchange.facts;
   if (pool.split === null) return servesAll;
   if (api === Api.other || api === Api.models) return Serves.plain;
-  return canSplit(exchange, slabs) ? Serves.whole | Serves.decode : Serves.whole;
+  return canSplit(exchange, pool.split.protocol, slabs) ? Serves.whole | Serves.decode : Serves.whole;
 }
 
-export function canSplit(exchange: GatewayExchange, slabs: SlabPool): boolean {
+function canSplit(exchange: GatewayExchange, protocol: 'vllm' | 'sglang', slabs: SlabPool): boolean {
   const { spans, body, facts } = exchange;
   if (spans === null || !body.isComplete || !body.isWhole) return false;
   // The others have no members for it, or (responses) may not be sent twice.
@@ -36,6 +42,8 @@ export function canSplit(exchange: GatewayExchange, slabs: SlabPool): boolean {
   for (const [name, values] of plainValues) {
     if (!values.has(peekMember(body, slabs, spans.startOf(name), spans.endOf(name)))) return false;
   }
+  const toolChoice = peekMember(body, slabs, spans.startOf('tool_choice'), spans.endOf('tool_choice'));
+  if (protocol === 'vllm' && !plainToolChoices.has(toolChoice)) return false;
   // A list of prompts is a list of requests. One of numbers is one prompt, as tokens.
   const prompt = peekMember(body, slabs, spans.startOf('prompt'), spans.endOf('prompt'));
   return !prompt.startsWith('[') || /^\[\s*\d/.test(prompt);
