@@ -36,7 +36,7 @@ interface MeterParts {
  *   placed ──▶ sent ──▶ promptDone ──▶ events* ──▶ usage ──▶ settle
  *      └─────────┴──────────┴────────────┴───────────────────▲   whenever it ends
  *
- *   legPlaced ──▶ legDone ──▶ settleLeg    of the endpoint that computes the prompt for another
+ *   legPlaced ──▶ legDone ──▶ settleLeg    of the endpoint that computes the prompt for another; unpaired: it has not
  */
 export class WorkMeter {
   readonly #parts: MeterParts;
@@ -68,6 +68,20 @@ export class WorkMeter {
     exchange.answerMsAtStart = clock.answerMs;
     clock.begin();
     return isHit;
+  }
+
+  /** Nothing of the prompt comes from elsewhere after all: its own endpoint has to compute it. Before it is sent there. */
+  unpaired(exchange: GatewayExchange): void {
+    if (exchange.promptWork === 0) return;
+    const pool = exchange.pool!;
+    const index = exchange.endpointIndex;
+    this.#advance(pool, index, 0);
+    if (pool.kv !== null && exchange.prompt !== null) {
+      pool.kv.look(exchange);
+      pool.kv.place(exchange, index);
+    } else addPending(pool.view, exchange, index, promptTokensOf(exchange, pool));
+    exchange.promptWork = exchange.pendingTokens;
+    exchange.tokenMsAtStart = pool.clocks[index]!.tokenMs;
   }
 
   sent(exchange: GatewayExchange, nowMs: number): void {

@@ -340,8 +340,14 @@ test('vllm: when the prompt fails and no retry is left, the endpoint of the answ
   client.send(chatRequest(chatBody()));
   const prefill = await gateway.upstreams[0]!.accept();
   await prefill.request();
+  const pending = (): number[] => gateway.slots.map((slot) => gateway.fleet.pendingTokens(slot));
+  const [tokens] = pending();
+  expect(tokens).toBeGreaterThan(300);
   prefill.reset();
-  expect(await decodeServes(gateway)).toBe(upstreamBody(chatBody()));
+  const decode = await gateway.upstreams[1]!.accept();
+  expect((await decode.request()).text).toBe(upstreamBody(chatBody()));
+  expect(pending(), 'the prompt waits there now').toEqual([0, tokens]);
+  decode.send(answerText(chatAnswer));
   expect((await client.response()).text).toBe(chatAnswer);
   await gateway.upstreams[0]!.stopListening();
   client.send(chatRequest(chatBody()));

@@ -255,6 +255,7 @@ export class PrefillStep implements LegEvents {
     this.#count(exchange, answer.params === null ? 'not_kept' : 'computed');
     leg.members = answer.params === null ? null : decodeMembers(answer.params);
     this.#release(exchange);
+    if (leg.members === null) this.#closer.meter.unpaired(exchange);
     this.#control.connect(exchange);
   }
 
@@ -322,6 +323,7 @@ export class PrefillStep implements LegEvents {
     this.#count(exchange, 'alone');
     exchange.prefillUrl = '';
     this.#release(exchange);
+    this.#closer.meter.unpaired(exchange);
     this.#control.connect(exchange);
     return true;
   }
