@@ -302,9 +302,8 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     if (exchange.dispatchedMs === 0) accountant.noteDispatch(exchange, clock.nowMs);
     exchange.dispatchedMs = clock.nowMs;
     this.#meter.sent(exchange, clock.nowMs);
-    // Its time began when the prompt was sent, wherever that was.
-    const sinceMs = this.prefill.isOver(exchange) ? exchange.leg!.dispatchedMs : 0;
-    exchange.responseDeadlineMs = (sinceMs === 0 ? clock.nowMs : sinceMs) + runtime!.config.timeouts.firstByteMs;
+    const dueMs = this.prefill.isOver(exchange) ? exchange.leg!.answerDueMs : noDeadline;
+    exchange.responseDeadlineMs = Math.min(dueMs, clock.nowMs + runtime!.config.timeouts.firstByteMs);
     connection.expectResponse(head.isHead);
     exchange.requestRelay.start(connection, text, body, edits, bodyBytes < 0);
   }

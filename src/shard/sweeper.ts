@@ -63,6 +63,7 @@ export class Sweeper {
       exchange.totalDeadlineMs += gapMs;
       exchange.responseDeadlineMs += gapMs;
       exchange.prefillDeadlineMs += gapMs;
+      if (exchange.leg !== null) exchange.leg.answerDueMs += gapMs;
       if (exchange.stalledSinceMs !== 0) exchange.stalledSinceMs += gapMs;
       if (exchange.uploadWindowMs !== 0) exchange.uploadWindowMs += gapMs;
     }

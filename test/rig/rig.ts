@@ -187,6 +187,12 @@ export class Rig {
     await delay(100); // What the last sweep began is over.
   }
 
+  /** The shards find that they have stood still for so long. */
+  async standStill(ms: number): Promise<void> {
+    this.#skip.ms += ms;
+    await this.pass(1);
+  }
+
   async client(shardIndex = 0): Promise<RawClient> {
     const client = await RawClient.connect(this.ports[shardIndex]!);
     this.#clients.push(client);

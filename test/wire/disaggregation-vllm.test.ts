@@ -425,6 +425,21 @@ test('vllm: when the answer does not begin in what is left of the time, its endp
   expect(labels).toContain(gateway.upstreams[1]!.url);
 });
 
+test('vllm: when the gateway stands still while the prompt is computed, that is not taken off the time of the answer', async () => {
+  const gateway = await vllm({ top: 'timeouts: { first_byte_ms: 10s }' });
+  const client = await gateway.client();
+  client.send(chatRequest(chatBody()));
+  const prefill = await gateway.upstreams[0]!.accept();
+  await prefill.request();
+  await gateway.standStill(15_000);
+  prefill.send(prefillAnswer());
+  const decode = await gateway.upstreams[1]!.accept();
+  await decode.request();
+  await gateway.pass(250);
+  decode.send(answerText(chatAnswer));
+  expect((await client.response()).text).toBe(chatAnswer);
+});
+
 test.each([
   ['refuses', (peer: UpstreamPeer) => peer.send(answerText('busy', [], '503 Busy'))],
   ['resets', (peer: UpstreamPeer) => peer.reset()],

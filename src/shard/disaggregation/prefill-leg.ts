@@ -1,4 +1,5 @@
 import { fail } from '../../core/index.ts';
+import { noDeadline } from '../../exchange/index.ts';
 import type { ResponseParser } from '../../http/index.ts';
 import { type KvPickRequest, Loading, type PromptKeys, Serves, TriedEndpoints } from '../../pick/index.ts';
 import type { RequestRelay } from '../../relay/index.ts';
@@ -53,6 +54,8 @@ export class PrefillLeg implements UpstreamUser, KvPickRequest, JudgedAttempt {
   endpointUrl = '';
   connection: UpstreamConnection | null = null;
   dispatchedMs = 0;
+  /** With two steps: when the answer has to have begun, as both together have the time of one. */
+  answerDueMs = noDeadline;
   reservedTokens = 0;
   status = 0;
   contentType = '';
@@ -162,6 +165,7 @@ export class PrefillLeg implements UpstreamUser, KvPickRequest, JudgedAttempt {
     this.loading = Loading.none;
     this.isJudged = false;
     this.dispatchedMs = 0;
+    this.answerDueMs = noDeadline;
     this.pickText = '';
     this.isKnown = false;
     this.members = null;

@@ -205,6 +205,7 @@ export class PrefillStep implements LegEvents {
     exchange.dispatchedMs ||= nowMs;
     if (this.goesFirst(exchange)) exchange.phase = Phase.waiting;
     exchange.prefillDeadlineMs = nowMs + runtime!.config.timeouts.firstByteMs;
+    if (this.goesFirst(exchange)) leg.answerDueMs = exchange.prefillDeadlineMs;
     connection.expectResponse(false);
     leg.requestRelay.start(connection, text, body, edits, false);
   }
