@@ -244,7 +244,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
   /** 1: an attempt runs. 0: the pool is full. -1: it has no endpoint for this exchange. */
   #tryPool(exchange: GatewayExchange, pool: PoolRuntime): 1 | 0 | -1 {
     const { clock, leases, fleet } = this.#state.parts;
-    if (pool.split !== null) this.prefill.prepare(exchange);
+    this.prefill.prepare(exchange);
     const isWaiting = leases.holds(exchange, Lease.queuePlace);
     if (!isWaiting && this.flow.isSomebodyBefore(exchange)) return this.flow.hasEndpoint(exchange) ? 0 : -1;
     pool.kv?.look(exchange);

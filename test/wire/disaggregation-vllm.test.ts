@@ -626,6 +626,26 @@ test('vllm: when the endpoint of the answer has no connection to spare, it is as
   expect(gateway.upstreams[1]!.peers.length).toBe(1);
 });
 
+test('vllm: when a request goes on to a pool without roles, nothing of it was computed elsewhere', async () => {
+  const gateway = await rig({
+    upstreamCount: 3,
+    yaml: `
+models: [{ name: m, targets: [{ pool: split }, { pool: other }] }]
+pools:
+  - { name: split, engine: none, picker: round_robin, debug_headers: true, retries: { attempts: 0 }, disaggregation: { protocol: vllm }, endpoints: [{ url: "$UPSTREAM0", role: prefill }, { url: "$UPSTREAM1", role: decode }] }
+  - { name: other, engine: none, picker: round_robin, endpoints: [{ url: "$UPSTREAM2" }] }
+`,
+  });
+  gateway.upstreams[0]!.answerAll(answerText('busy', [], '503 Busy'));
+  gateway.upstreams[2]!.answerAll(answerText(chatAnswer));
+  const client = await gateway.client();
+  const response = await client.ask(chatRequest(chatBody()));
+  expect([response.text, fieldOf(response.head, 'x-penstock-prefill-pick')]).toEqual([chatAnswer, undefined]);
+  await gateway.closeReason();
+  expect(gateway.accessLog()[0]).toMatchObject({ retries: 1, endpoint: gateway.upstreams[2]!.url });
+  expect(gateway.accessLog()[0]).not.toHaveProperty('prefill_endpoint');
+});
+
 // Where the prompt is computed is the pool's picker's to say.
 
 const manyPrefills = 4;

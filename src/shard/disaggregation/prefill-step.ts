@@ -94,7 +94,7 @@ export class PrefillStep implements LegEvents {
     const { view, split } = exchange.pool!;
     exchange.prefillUrl = '';
     exchange.wants = wantsOf(exchange, exchange.pool!, slabs);
-    if (split!.protocol !== 'sglang' || exchange.wants === Serves.plain) return;
+    if (split?.protocol !== 'sglang' || exchange.wants === Serves.plain) return;
     // An engine that only decodes is of no use while none of those is left that compute prompts.
     const wish = this.#wish;
     wish.tried = exchange.tried;
