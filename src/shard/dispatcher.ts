@@ -44,7 +44,10 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     this.#meter = closer.meter;
     this.#series = series;
     this.prefill = new PrefillStep(state, closer, health, series, join, this);
-    this.flow = new FlowControl(state, closer, (exchange) => this.#tryPool(exchange, exchange.pool!));
+    this.flow = new FlowControl(state, closer, {
+      prepare: (exchange) => this.prefill.prepare(exchange),
+      tryServe: (exchange) => this.#tryPool(exchange, exchange.pool!),
+    });
   }
 
   /** Starts the exchange on its route. The body may still be arriving. */

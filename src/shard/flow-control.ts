@@ -20,8 +20,13 @@ const evictionsMax = 32;
 /** Why a request leaves a queue, or does not get into it: label values of `penstock_shed_total`. */
 type QueueLoss = 'queue_full' | 'queue_evicted' | 'queue_time';
 
-/** 1: an attempt runs. 0: the pool is full. -1: it has no endpoint for this exchange. */
-export type TryServe = (exchange: GatewayExchange) => 1 | 0 | -1;
+/** What flow control asks of the dispatcher. */
+export interface Attempts {
+  /** Settles which endpoints of its pool the exchange has use for now. */
+  prepare(exchange: GatewayExchange): void;
+  /** 1: an attempt runs. 0: the pool is full. -1: it has no endpoint for this exchange. */
+  tryServe(exchange: GatewayExchange): 1 | 0 | -1;
+}
 
 /**
  * Who may have a place at an endpoint, and who waits for one, over all shards. A place that is free goes to the first of all
@@ -34,7 +39,7 @@ export type TryServe = (exchange: GatewayExchange) => 1 | 0 | -1;
 export class FlowControl {
   readonly #state: ShardState;
   readonly #closer: Closer;
-  readonly #tryServe: TryServe;
+  readonly #attempts: Attempts;
   readonly #table: QueueTable;
   readonly #bells: Bells;
   readonly #turns: Turns;
@@ -48,10 +53,10 @@ export class FlowControl {
   #isOfferScheduled = false;
   #round = 0;
 
-  constructor(state: ShardState, closer: Closer, tryServe: TryServe) {
+  constructor(state: ShardState, closer: Closer, attempts: Attempts) {
     this.#state = state;
     this.#closer = closer;
-    this.#tryServe = tryServe;
+    this.#attempts = attempts;
     this.#table = state.parts.queues;
     this.#bells = state.parts.bells;
     this.#turns = new Turns(this.#table, state.parts.heartbeats);
@@ -164,18 +169,17 @@ export class FlowControl {
     for (let passes = 0; passes < passesMax;) {
       const exchange = room.first(nowMs, round, full);
       if (exchange === null) return true;
-      const { view } = exchange.pool!;
+      const { view, split } = exchange.pool!;
+      // Those behind it may be allowed elsewhere, or need no place of the kind that is missing.
+      const isFullForAll = exchange.fits === null && split === null;
+      this.#attempts.prepare(exchange);
       view.screen(exchange, nowMs);
       const hasEndpoint = view.count + view.probationCount > 0;
       const isFree = hasEndpoint && hasConnection(exchange.pool!);
-      if (!isFree && (hasEndpoint || view.fullCount > 0)) {
-        if (exchange.fits === null) {
-          this.#turns.noteFull(room);
-          return false;
-        }
-        full.push(exchange.fits); // Those behind it may be allowed elsewhere.
-        passes++;
-        continue;
+      let isFull = !isFree && (hasEndpoint || view.fullCount > 0);
+      if (isFull && isFullForAll) {
+        this.#turns.noteFull(room);
+        return false;
       }
       if (isFree) {
         const shard = this.#turns.beforeWaiting(room, exchange, nowMs);
@@ -183,11 +187,12 @@ export class FlowControl {
           this.#yield(exchange.pool!, shard);
           return false;
         }
-        const found = this.#tryServe(exchange);
+        const found = this.#attempts.tryServe(exchange);
         if (found > 0) continue;
-        if (found === 0 && exchange.fits === null) return false;
-        if (found === 0) full.push(exchange.fits!);
+        isFull = found === 0;
+        if (isFull && isFullForAll) return false;
       }
+      if (isFull && split === null) full.push(exchange.fits!);
       exchange.passedRound = round; // There is nothing for it; there may be for those behind it.
       passes++;
     }
@@ -222,7 +227,7 @@ export class FlowControl {
     const own = exchange.targetIndex;
     this.#triedOfQueue.copyFrom(exchange.tried);
     enterPool(exchange, targetIndex, parts);
-    if (!this.isSomebodyBefore(exchange) && this.#tryServe(exchange) > 0) return true;
+    if (!this.isSomebodyBefore(exchange) && this.#attempts.tryServe(exchange) > 0) return true;
     enterPool(exchange, own, parts);
     exchange.tried.copyFrom(this.#triedOfQueue);
     return false;

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { EndpointState } from '../../src/shm/index.ts';
 import {
   answerText,
   chatAnswer,
@@ -303,4 +304,27 @@ test('sglang: when memory is short while the prompt is still being sent, it is n
   prefill.send(answerText('{}'));
   decode.send(answerText(chatAnswer));
   expect((await client.response()).text).toBe(chatAnswer);
+});
+
+// Places.
+
+test('sglang: when the endpoint of the prompt is away while a request waits, it is served when that is back', async () => {
+  const gateway = await sglang({ extra: ', inflight_max: 1' });
+  const clients = [await gateway.client(), await gateway.client()];
+  clients[0]!.send(chatRequest(chatBody()));
+  const { prefill, decode } = await pairOf(gateway);
+  prefill.send(answerText('{}'));
+  clients[1]!.send(chatRequest(chatBody({ seed: 1 })));
+  await gateway.inPhase('queued');
+  gateway.fleet.setState(gateway.slots[0]!, EndpointState.unhealthy);
+  decode.send(answerText(chatAnswer));
+  expect((await clients[0]!.response()).text).toBe(chatAnswer);
+  await gateway.pass(250); // It was looked at again, and there was nothing for it.
+  expect(gateway.phases()).toEqual(['queued']);
+  gateway.fleet.setState(gateway.slots[0]!, EndpointState.healthy);
+  for (const peer of [prefill, decode]) {
+    expect((await peer.request()).text).toContain('"seed":1');
+    peer.send(answerText(chatAnswer));
+  }
+  expect((await clients[1]!.response()).text).toBe(chatAnswer);
 });

@@ -612,6 +612,22 @@ test('vllm: when all places for prompts are taken, requests wait, and have no pl
   for (const [index, client] of clients.entries()) expect((await client.response()).text).toContain(`"seed":${index}`);
 });
 
+test('vllm: when requests wait for a place for their prompts, one that needs none does not wait behind them', async () => {
+  const gateway = await vllm({ decodes: 3, extra: ', inflight_max: 1' });
+  const clients = await Promise.all([0, 1, 2].map(() => gateway.client()));
+  clients[0]!.send(chatRequest(chatBody({ seed: 0 })));
+  const prefill = await gateway.upstreams[0]!.accept();
+  await prefill.request();
+  clients[1]!.send(chatRequest(chatBody({ seed: 1 })));
+  await gateway.inPhase('queued');
+  for (const upstream of gateway.upstreams.slice(1)) upstream.answerAll(answerText(chatAnswer));
+  expect((await clients[2]!.ask(chatRequest('{"model":"m","messages":[]}'))).text).toBe(chatAnswer);
+  prefill.send(prefillAnswer());
+  expect((await prefill.request()).text).toContain('"seed":1');
+  prefill.send(prefillAnswer());
+  for (const client of clients.slice(0, 2)) expect((await client.response()).text).toBe(chatAnswer);
+});
+
 test('vllm: when the endpoint of the answer has no connection to spare, it is asked when it has', async () => {
   const gateway = await vllm({ extra: ', connections_max: 1' });
   gateway.upstreams[0]!.answerAll(prefillAnswer());
