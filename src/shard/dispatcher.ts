@@ -282,6 +282,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     fleet.addTokens(endpoint.slot, exchange.reservedTokens);
     this.flow.noteAttempt(exchange);
     exchange.endpointIndex = index;
+    if (split === Split.alone) this.prefill.noteAlone(exchange);
     const isHit = this.#meter.placed(exchange, pool, index, split === Split.paired);
     if (pool.kv !== null && exchange.prompt !== null) noteLookup(this.#series, exchange, isHit);
     exchange.endpointUrl = endpoint.address.url;

@@ -328,3 +328,21 @@ test('sglang: when the endpoint of the prompt is away while a request waits, it 
   }
   expect((await clients[1]!.response()).text).toBe(chatAnswer);
 });
+
+test('sglang: when the endpoint for an answer has no connection to spare, nothing is taken of who would compute its prompt', async () => {
+  const gateway = await sglang({ roles: ['prefill', 'decode, weight: 100', 'decode'], extra: ', connections_max: 1' });
+  const clients = [await gateway.client(), await gateway.client()];
+  clients[0]!.send(chatRequest(chatBody()));
+  const { prefill, decode } = await pairOf(gateway);
+  prefill.send(answerText('{}'));
+  await until(() => gateway.inflight()[0] === 0, 'the place of the prompt is free');
+  clients[1]!.send(chatRequest(chatBody({ seed: 1 })));
+  await gateway.inPhase('queued');
+  await gateway.pass(500);
+  expect(gateway.fleet.connections(gateway.slots[0]!), 'the connection is kept').toBe(1);
+  for (const round of [0, 1]) {
+    decode.send(answerText(chatAnswer));
+    expect((await clients[round]!.response()).text).toBe(chatAnswer);
+    if (round === 0) for (const peer of [prefill, decode]) expect((await peer.request()).text).toContain('"seed":1');
+  }
+});

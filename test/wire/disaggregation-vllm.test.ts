@@ -628,18 +628,44 @@ test('vllm: when requests wait for a place for their prompts, one that needs non
   for (const client of clients.slice(0, 2)) expect((await client.response()).text).toBe(chatAnswer);
 });
 
-test('vllm: when the endpoint of the answer has no connection to spare, it is asked when it has', async () => {
-  const gateway = await vllm({ extra: ', connections_max: 1' });
-  gateway.upstreams[0]!.answerAll(prefillAnswer());
+test('vllm: when the endpoint of the answer has no connection to spare, requests wait for one, and then have their prompts computed', async () => {
+  const gateway = await vllm({ extra: ', connections_max: 1', top: 'timeouts: { connect_ms: 300ms }' });
+  let promptCount = 0;
+  gateway.upstreams[0]!.answerAll(() => {
+    promptCount++;
+    return prefillAnswer();
+  });
   const clients = [await gateway.client(), await gateway.client()];
-  for (const [seed, client] of clients.entries()) client.send(chatRequest(chatBody({ seed })));
+  clients[0]!.send(chatRequest(chatBody({ seed: 0 })));
   const decode = await gateway.upstreams[1]!.accept();
-  for (let round = 0; round < 2; round++) {
-    const { text } = await decode.request();
-    decode.send(answerText(text));
-  }
+  const first = await decode.request();
+  clients[1]!.send(chatRequest(chatBody({ seed: 1 })));
+  await until(() => gateway.phases().length === 2, 'the second has come');
+  await gateway.pass(1000);
+  expect([promptCount, ...gateway.phases().sort()]).toEqual([1, 'queued', 'waiting']);
+  decode.send(answerText(first.text));
+  decode.send(answerText((await decode.request()).text));
   for (const [index, client] of clients.entries()) expect((await client.response()).text).toContain(`"seed":${index}`);
+  expect(promptCount).toBe(2);
   expect(gateway.upstreams[1]!.peers.length).toBe(1);
+});
+
+test('vllm: when a request that needs no prefill step waits for a connection, it counts once', async () => {
+  const roles = ['prefill', 'decode, weight: 100', 'decode'];
+  const gateway = await vllm({ roles, extra: ', connections_max: 1' });
+  const text = '{"model":"m","messages":[]}';
+  const clients = [await gateway.client(), await gateway.client()];
+  clients[0]!.send(chatRequest(text));
+  const peer = await gateway.upstreams[1]!.accept();
+  await peer.request();
+  clients[1]!.send(chatRequest(text));
+  await gateway.inPhase('queued');
+  await gateway.pass(1000);
+  peer.send(answerText(chatAnswer));
+  await peer.request();
+  peer.send(answerText(chatAnswer));
+  for (const client of clients) expect((await client.response()).text).toBe(chatAnswer);
+  expect(gateway.counts('penstock_prefill_steps_total')).toEqual({ 'split alone': 2 });
 });
 
 test('vllm: when a request goes on to a pool without roles, nothing of it was computed elsewhere', async () => {

@@ -8,6 +8,7 @@ import { type UpstreamFailure, writeRequestHead } from '../../upstream/index.ts'
 import type { Closer } from '../closer.ts';
 import type { GatewayExchange, OnThrow } from '../gateway-exchange.ts';
 import type { PassiveHealth } from '../passive-health.ts';
+import type { PoolRuntime } from '../runtime.ts';
 import type { ShardState } from '../shard-state.ts';
 import { answerBytesMax, readPrefillAnswer } from './prefill-answer.ts';
 import { type LegEvents, LegState, PrefillLeg } from './prefill-leg.ts';
@@ -112,14 +113,15 @@ export class PrefillStep implements LegEvents {
     const pool = exchange.pool!;
     const { view, split } = pool;
     if (exchange.wants === Serves.plain) return Split.alone;
-    if (split!.choice.isServedAlone(view, exchange, decodeIndex)) return this.#alone(exchange);
+    if (split!.choice.isServedAlone(view, exchange, decodeIndex)) return Split.alone;
+    if (!this.#willHaveConnection(pool, decodeIndex)) return Split.full;
     const leg = (exchange.leg ??= this.#makeLeg(exchange));
     leg.begin(decodeIndex);
     const index = pickEndpoint(view, pool.picker, leg, clock.nowMs);
     if (index === allFull) return Split.full;
     if (index < 0) {
       const isEnough = (view.endpoints[decodeIndex]!.serves! & exchange.wants & Serves.whole) !== 0;
-      return isEnough ? this.#alone(exchange) : Split.none;
+      return isEnough ? Split.alone : Split.none;
     }
     const endpoint = pool.endpoints[index]!;
     const connection = endpoint.acquire(leg);
@@ -153,6 +155,11 @@ export class PrefillStep implements LegEvents {
       leg.members = bootstrapMembers(host, split!.bootstrapPorts[index]!, drawRoom());
     }
     return Split.paired;
+  }
+
+  /** The attempt has begun without an endpoint for the prompt. */
+  noteAlone(exchange: GatewayExchange): void {
+    if (exchange.pool!.split !== null && exchange.wants !== Serves.plain) this.#count(exchange, 'alone');
   }
 
   /** The prompt has to be computed before anything is sent to the endpoint the answer comes from. */
@@ -346,9 +353,17 @@ export class PrefillStep implements LegEvents {
     if (exchange.isCommitted) this.#control.onBodyFree(exchange);
   }
 
-  #alone(exchange: GatewayExchange): Split {
-    this.#count(exchange, 'alone');
-    return Split.alone;
+  /**
+   * Whether there is a connection to endpoint `index`, whose place is taken, for each place that is taken there: an answer is asked
+   * for over one, and with `vllm` that is when its prompt is computed.
+   */
+  #willHaveConnection({ config, endpoints }: PoolRuntime, index: number): boolean {
+    const endpoint = endpoints[index]!;
+    const { connectionsMax } = config;
+    return (
+      connectionsMax === 0 ||
+      (endpoint.hasConnection && this.#state.parts.fleet.inflight(endpoint.slot) <= connectionsMax)
+    );
   }
 
   #count({ poolName }: GatewayExchange, outcome: Outcome): void {
