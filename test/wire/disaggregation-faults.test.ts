@@ -82,6 +82,7 @@ test.each(cases)(
     const endpoints = roles.map((role, index) => `{ url: "$UPSTREAM${index}", role: ${role} }`);
     const gateway = await rig({
       upstreamCount: roles.length,
+      shardCount: 2,
       yaml: `
 pools:
   - name: split
@@ -89,7 +90,7 @@ pools:
     picker: kv_aware
     disaggregation: { protocol: ${protocol} }
     inflight_max: 3
-    connections_max: 4
+    connections_max: 2
     queue: { wait_ms: 10s }
     ejection: { consecutive_failures: 1000 }
     retries: { attempts: 3, budget_percent: 100 }
@@ -104,7 +105,7 @@ filter_chains: [{ name: edge, filters: [{ filter: request_id }] }]
     let next = 0;
     const runClient = async (): Promise<void> => {
       for (let mark = next++; mark < requestCount; mark = next++) {
-        const client = await gateway.client();
+        const client = await gateway.client(mark % 2);
         const pad = 'x'.repeat(random() < 0.1 ? 700_000 : Math.floor(random() * 4000));
         const messages = [
           { role: 'user', content: `${mark % 20} how high is the water? `.repeat(random() < 0.2 ? 3 : 120) },
