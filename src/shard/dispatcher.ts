@@ -1,7 +1,7 @@
 import { counterCell, metrics } from '../account/index.ts';
 import { Api, Half, Lease, noDeadline, Phase } from '../exchange/index.ts';
 import type { ResponseParser } from '../http/index.ts';
-import { allFull, explainPick, pickEndpoint, TriedEndpoints } from '../pick/index.ts';
+import { allFull, explainPick, pickEndpoint } from '../pick/index.ts';
 import { editedBytes, isStreamWhole, type JoinBuffer } from '../relay/index.ts';
 import { firstTarget, type Route } from '../route/index.ts';
 import { Fault, Probe, type SeriesWriter } from '../shm/index.ts';
@@ -15,7 +15,7 @@ import { FlowControl } from './flow-control.ts';
 import type { GatewayExchange, UpstreamEvents } from './gateway-exchange.ts';
 import type { PassiveHealth } from './passive-health.ts';
 import { noteLookup, notePlace } from './placement.ts';
-import { enterPool } from './pool-entry.ts';
+import { enterPool, PoolStay } from './pool-entry.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
 import type { WorkMeter } from './work-meter.ts';
@@ -34,8 +34,8 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
   readonly flow: FlowControl;
   /** Prompts that are computed elsewhere. */
   readonly prefill: PrefillStep;
-  /** Scratch of one search: what failed in the pool that the request may have to wait for. */
-  readonly #triedOfFull = new TriedEndpoints();
+  /** Scratch of one search: in the pool that the request may have to wait for. */
+  readonly #stayOfFull = new PoolStay();
 
   constructor(state: ShardState, closer: Closer, health: PassiveHealth, series: SeriesWriter, join: JoinBuffer) {
     this.#state = state;
@@ -223,7 +223,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
       if (found === 0) exchange.fullTargets |= 1 << exchange.targetIndex;
       if (found === 0 && fullTarget < 0) {
         fullTarget = exchange.targetIndex;
-        this.#triedOfFull.copyFrom(exchange.tried);
+        this.#stayOfFull.keep(exchange);
       }
       exchange.triedTargets |= 1 << exchange.targetIndex;
       const next = targets.findIndex((_, index) => (exchange.triedTargets & (1 << index)) === 0);
@@ -232,7 +232,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     }
     if (fullTarget >= 0) {
       this.#enterPool(exchange, fullTarget);
-      exchange.tried.copyFrom(this.#triedOfFull); // It waits for the others: what failed would only fail again.
+      this.#stayOfFull.restore(exchange); // It waits for the others: what failed would only fail again.
       this.flow.enter(exchange);
     } else if (exchange.retryCause === 'connect') {
       this.#closer.fail(exchange, 'connect_failed', 'No upstream endpoint could be reached.');

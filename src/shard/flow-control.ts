@@ -1,10 +1,9 @@
 import type { Accountant } from '../account/index.ts';
 import { Lease, noDeadline, Phase, Priority } from '../exchange/index.ts';
-import { TriedEndpoints } from '../pick/index.ts';
 import type { Bells, QueueFirst, QueueTable } from '../shm/index.ts';
 import type { Closer } from './closer.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
-import { enterPool } from './pool-entry.ts';
+import { enterPool, PoolStay } from './pool-entry.ts';
 import type { PoolRuntime } from './runtime.ts';
 import type { ShardState } from './shard-state.ts';
 import { Turns } from './turns.ts';
@@ -49,7 +48,7 @@ export class FlowControl {
   readonly #freed: PoolRuntime[] = [];
   readonly #newcomer: QueueFirst = { level: 0, flow: 0, ticket: 0, part: 0 };
   /** Scratch of `#tryTarget`. */
-  readonly #triedOfQueue = new TriedEndpoints();
+  readonly #stayOfQueue = new PoolStay();
   #isOfferScheduled = false;
   #round = 0;
 
@@ -225,11 +224,11 @@ export class FlowControl {
   #tryTarget(exchange: GatewayExchange, targetIndex: number): boolean {
     const { parts } = this.#state;
     const own = exchange.targetIndex;
-    this.#triedOfQueue.copyFrom(exchange.tried);
+    this.#stayOfQueue.keep(exchange);
     enterPool(exchange, targetIndex, parts);
     if (!this.isSomebodyBefore(exchange) && this.#attempts.tryServe(exchange) > 0) return true;
     enterPool(exchange, own, parts);
-    exchange.tried.copyFrom(this.#triedOfQueue);
+    this.#stayOfQueue.restore(exchange);
     return false;
   }
 

@@ -1,4 +1,4 @@
-import { hashText, modelKeyOf } from '../pick/index.ts';
+import { hashText, modelKeyOf, TriedEndpoints } from '../pick/index.ts';
 import { contextTokensOf, flowOf, hashKeyOf, isRepeatable } from './attempt-facts.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import type { SharedParts } from './shard-state.ts';
@@ -32,4 +32,23 @@ export function enterPool(
   exchange.contextTokens = pool.view.fit === null ? 0 : contextTokensOf(exchange, pool);
   // Prompts are the same only to the same model.
   exchange.prompt?.seal(hashText(model ?? '') | 0, promptSecret.value);
+}
+
+/** What an exchange has done in a pool, for when it enters that again, having been tried in others. */
+export class PoolStay {
+  readonly #tried = new TriedEndpoints();
+  #attempts = 0;
+  #hasTurn = false;
+
+  keep({ tried, poolAttempts, hasTurn }: GatewayExchange): void {
+    this.#tried.copyFrom(tried);
+    this.#attempts = poolAttempts;
+    this.#hasTurn = hasTurn;
+  }
+
+  restore(exchange: GatewayExchange): void {
+    exchange.tried.copyFrom(this.#tried);
+    exchange.poolAttempts = this.#attempts;
+    exchange.hasTurn = this.#hasTurn;
+  }
 }

@@ -44,6 +44,28 @@ test('retry: when an endpoint refused as often as the rule says, it is ejected a
   expect(gateway.fleet.isEjected(gateway.slots[0]!, gateway.shard.state.parts.clock.refresh())).toBe(true);
 });
 
+test('retry: when a request waits in the queue between its attempts, they are not counted anew', async () => {
+  const gateway = await rig({
+    upstreamCount: 3,
+    yaml: `pools: [{ name: only, engine: none, picker: round_robin, inflight_max: 1, retries: { attempts: 1 }, endpoints: [{ url: "$UPSTREAM0" }, { url: "$UPSTREAM1" }, { url: "$UPSTREAM2" }] }]`,
+  });
+  const clients = await Promise.all([0, 1, 2].map(() => gateway.client()));
+  for (const client of clients) client.send(chatRequest('{"model":"a"}'));
+  const peers = await Promise.all(gateway.upstreams.map((upstream) => upstream.accept()));
+  for (const peer of peers) await peer.request();
+  peers[0]!.send(answerText('busy', [], '503 Busy'));
+  await gateway.inPhase('queued');
+  peers[1]!.send(answerText('served'));
+  await peers[1]!.request();
+  peers[1]!.send(answerText('busy still', [], '503 Busy'));
+  await gateway.closeReason(2);
+  expect(gateway.phases(), 'but the one that is served').toEqual(['waiting']);
+  expect(gateway.accessLog()[1]).toMatchObject({ status: 503, retries: 1 });
+  peers[2]!.send(answerText('served'));
+  const texts = await Promise.all(clients.map(async (client) => (await client.response()).text));
+  expect(texts.toSorted()).toEqual(['busy still', 'served', 'served']);
+});
+
 // FAULTS F28: before the head nothing was relayed, and inference may be repeated.
 test('retry: when the connection of an inference request is reset before the head, another endpoint gets the whole body', async () => {
   const gateway = await two();
