@@ -650,6 +650,23 @@ test('vllm: when the endpoint of the answer has no connection to spare, requests
   expect(gateway.upstreams[1]!.peers.length).toBe(1);
 });
 
+test('vllm: when a prompt is being computed, the connection that its answer will need is not given to another request', async () => {
+  const gateway = await vllm({ extra: ', connections_max: 1' });
+  const clients = [await gateway.client(), await gateway.client()];
+  clients[0]!.send(chatRequest(chatBody()));
+  const prefill = await gateway.upstreams[0]!.accept();
+  await prefill.request();
+  clients[1]!.send(chatRequest('{"model":"m","messages":[]}'));
+  await gateway.inPhase('queued');
+  prefill.send(prefillAnswer());
+  const decode = await gateway.upstreams[1]!.accept();
+  for (const client of clients) {
+    expect((await decode.request()).text.includes(longPrompt)).toBe(client === clients[0]);
+    decode.send(answerText(chatAnswer));
+    expect((await client.response()).text).toBe(chatAnswer);
+  }
+});
+
 test('vllm: when a request that needs no prefill step waits for a connection, it counts once', async () => {
   const roles = ['prefill', 'decode, weight: 100', 'decode'];
   const gateway = await vllm({ roles, extra: ', connections_max: 1' });

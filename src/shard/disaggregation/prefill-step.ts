@@ -112,9 +112,9 @@ export class PrefillStep implements LegEvents {
     const { clock, fleet, leases } = this.#state.parts;
     const pool = exchange.pool!;
     const { view, split } = pool;
+    if (!this.#willHaveConnection(pool, decodeIndex)) return Split.full;
     if (exchange.wants === Serves.plain) return Split.alone;
     if (split!.choice.isServedAlone(view, exchange, decodeIndex)) return Split.alone;
-    if (!this.#willHaveConnection(pool, decodeIndex)) return Split.full;
     const leg = (exchange.leg ??= this.#makeLeg(exchange));
     leg.begin(decodeIndex);
     const index = pickEndpoint(view, pool.picker, leg, clock.nowMs);
@@ -124,7 +124,7 @@ export class PrefillStep implements LegEvents {
       return isEnough ? Split.alone : Split.none;
     }
     const endpoint = pool.endpoints[index]!;
-    const connection = endpoint.acquire(leg);
+    const connection = this.#willHaveConnection(pool, index) ? endpoint.acquire(leg) : null;
     if (connection === null) {
       fleet.health.giveProbes(endpoint.slot, exchange.modelRow, view.probes);
       fleet.giveInflight(endpoint.slot);
