@@ -113,6 +113,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   queueFlow = 0;
   /** Which part of the pool it has use for. */
   queuePart = 0;
+  /** Which part of the pool had no room when it was tried last, though others had; 0 = none. */
+  missingPart = 0;
   /** In which look at the queue it was passed over. */
   passedRound = 0;
   /** Tokens its flow has been charged for the present attempt. */
@@ -227,6 +229,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.fullTargets = 0;
     this.queueFlow = 0;
     this.queuePart = 0;
+    this.missingPart = 0;
     this.flow = 0;
     this.hasTurn = false;
     this.queueTicket = 0;

@@ -13,6 +13,7 @@ import {
   PoolView,
   Residents,
   servedBy,
+  Serves,
 } from '../pick/index.ts';
 import { RouteTable } from '../route/index.ts';
 import {
@@ -73,6 +74,8 @@ export interface PoolSplit {
   readonly protocol: 'vllm' | 'sglang';
   /** Picks where answers come from; `picker` picks where prompts are computed. */
   readonly choice: DecodeChoice;
+  /** Those that compute prompts, as a part of the pool in its waiting room. */
+  readonly promptPart: number;
   /** By endpoint. */
   readonly bootstrapPorts: readonly number[];
 }
@@ -157,7 +160,8 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
     const learned = context.lasting.kvLearned(pool.name, new Set(urls));
     const view = new PoolView(pickable, context.registry.fleet, rule, fit, learned.rate);
     const waitingRoom = context.lasting.waitingRoom(pool, snapshot.queueRows[poolIndex]!);
-    waitingRoom.parts = routes.parts[poolIndex]!;
+    const prefillers = Uint8Array.from(pickable, ({ serves }) => ((serves & Serves.prefill) === 0 ? 0 : 1));
+    waitingRoom.parts = protocol === null ? routes.parts[poolIndex]! : [...routes.parts[poolIndex]!, prefillers];
     waitingRoom.view = view;
     const fallback = makePicker(pool.picker, pool.endpoints.length, context.picker);
     const prefixes = snapshot.prefixes[poolIndex] ?? null;
@@ -186,7 +190,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       clocks: context.lasting.busyClocks(pool.name, urls),
       residents,
       endpoints,
-      split: splitOf(pool, kv),
+      split: splitOf(pool, kv, waitingRoom.parts.length),
       retryCauses: new Set(pool.retries.on),
       promisesDone: pool.dialect === 'openai' && enginesWithDone.has(pool.engine),
       retryBudget: context.lasting.retryBudget(pool.name, {
@@ -216,11 +220,17 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
   };
 }
 
-function splitOf({ disaggregation, endpoints }: PoolConfig, kv: KvPicker | null): PoolSplit | null {
+function splitOf(pool: PoolConfig, kv: KvPicker | null, promptPart: number): PoolSplit | null {
+  const { disaggregation, endpoints } = pool;
   if (disaggregation === null) return null;
   const { protocol, prefillFromTokens, bootstrapPort } = disaggregation;
   const choice = new DecodeChoice(endpoints.length, prefillFromTokens, kv);
-  return { protocol, choice, bootstrapPorts: endpoints.map((endpoint) => endpoint.bootstrapPort ?? bootstrapPort) };
+  return {
+    protocol,
+    choice,
+    promptPart,
+    bootstrapPorts: endpoints.map((endpoint) => endpoint.bootstrapPort ?? bootstrapPort),
+  };
 }
 
 function rowsByModel(models: readonly string[]): ReadonlyMap<string, number> {

@@ -151,7 +151,7 @@ export function readTurn(exchange: GatewayExchange, out: QueueFirst): void {
   out.level = exchange.priority;
   out.flow = exchange.queueFlow;
   out.ticket = exchange.queueTicket;
-  out.part = exchange.queuePart;
+  out.part = exchange.missingPart === 0 ? exchange.queuePart : exchange.missingPart;
 }
 
 /** Of the body, as far as it is known: what was announced, or what has come. */

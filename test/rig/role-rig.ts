@@ -23,14 +23,17 @@ export interface RoleRigOptions {
   readonly top?: string;
   /** What engines call the model; the same if absent. */
   readonly upstreamModel?: string;
+  readonly shardCount?: number;
 }
 
 /** Model `m` is served by a pool named `split`. */
 export function roleRig(options: RoleRigOptions): Promise<Rig> {
   const { disaggregation, roles, picker = 'round_robin', extra = '', top = '', upstreamModel = 'm' } = options;
+  const { shardCount = 1 } = options;
   const endpoints = roles.map((role, index) => `{ url: "$UPSTREAM${index}", role: ${role} }`);
   return rig({
     upstreamCount: roles.length,
+    shardCount,
     yaml: `${top}
 models: [{ name: m, targets: [{ pool: split, model: ${upstreamModel} }] }]
 pools:

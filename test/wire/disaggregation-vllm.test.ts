@@ -628,6 +628,24 @@ test('vllm: when requests wait for a place for their prompts, one that needs non
   for (const client of clients.slice(0, 2)) expect((await client.response()).text).toBe(chatAnswer);
 });
 
+test('vllm: when requests wait for a place for their prompts in one shard, one that needs none goes before them in another', async () => {
+  const gateway = await vllm({ decodes: 3, extra: ', inflight_max: 1', shardCount: 2 });
+  const clients = await Promise.all([0, 0, 1].map((shardIndex) => gateway.client(shardIndex)));
+  clients[0]!.send(chatRequest(chatBody({ seed: 0 })));
+  const prefill = await gateway.upstreams[0]!.accept();
+  await prefill.request();
+  clients[1]!.send(chatRequest(chatBody({ seed: 1 })));
+  await gateway.inPhase('queued');
+  for (const upstream of gateway.upstreams.slice(1)) upstream.answerAll(answerText(chatAnswer));
+  expect((await clients[2]!.ask(chatRequest('{"model":"m","messages":[]}'))).text).toBe(chatAnswer);
+  expect(gateway.counts('penstock_leases_taken_total')['queue_place'], 'only the other one has waited').toBe(1);
+  for (const seed of [1, 0]) {
+    prefill.send(prefillAnswer());
+    if (seed === 1) expect((await prefill.request()).text).toContain('"seed":1');
+  }
+  for (const client of clients.slice(0, 2)) expect((await client.response()).text).toBe(chatAnswer);
+});
+
 test('vllm: when the endpoint of the answer has no connection to spare, requests wait for one, and then have their prompts computed', async () => {
   const gateway = await vllm({ extra: ', connections_max: 1', top: 'timeouts: { connect_ms: 300ms }' });
   let promptCount = 0;

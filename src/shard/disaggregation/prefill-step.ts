@@ -94,6 +94,7 @@ export class PrefillStep implements LegEvents {
     const { slabs, clock } = this.#state.parts;
     const { view, split } = exchange.pool!;
     exchange.prefillUrl = '';
+    exchange.missingPart = 0;
     exchange.wants = wantsOf(exchange, exchange.pool!, slabs);
     if (split?.protocol !== 'sglang' || exchange.wants === Serves.plain) return;
     // An engine that only decodes is of no use while none of those is left that compute prompts.
@@ -118,7 +119,7 @@ export class PrefillStep implements LegEvents {
     const leg = (exchange.leg ??= this.#makeLeg(exchange));
     leg.begin(decodeIndex);
     const index = pickEndpoint(view, pool.picker, leg, clock.nowMs);
-    if (index === allFull) return Split.full;
+    if (index === allFull) return this.#fullForPrompt(exchange);
     if (index < 0) {
       const isEnough = (view.endpoints[decodeIndex]!.serves! & exchange.wants & Serves.whole) !== 0;
       return isEnough ? Split.alone : Split.none;
@@ -128,7 +129,7 @@ export class PrefillStep implements LegEvents {
     if (connection === null) {
       fleet.health.giveProbes(endpoint.slot, exchange.modelRow, view.probes);
       fleet.giveInflight(endpoint.slot);
-      return Split.full;
+      return this.#fullForPrompt(exchange);
     }
     if (pool.config.debugHeaders) {
       leg.pickText = explainPick(view, pool.picker, pool.kv, pool.config.picker, leg, index);
@@ -351,6 +352,12 @@ export class PrefillStep implements LegEvents {
     if (!releaseLeg(this.#state.parts, this.#closer.meter, exchange, LegState.over)) return;
     this.#closer.onPlaceFree(exchange.pool!);
     if (exchange.isCommitted) this.#control.onBodyFree(exchange);
+  }
+
+  /** Who needs no place there may go before it, in any shard. */
+  #fullForPrompt(exchange: GatewayExchange): Split {
+    exchange.missingPart = exchange.pool!.split!.promptPart;
+    return Split.full;
   }
 
   /**
