@@ -139,7 +139,7 @@ test('slow client: when the whole body is here, nothing is asked of it, however 
   client.send(chatRequest('{"model":"a"}'));
   const peer = await gateway.upstream.accept();
   await peer.request();
-  await gateway.pass(60_000);
+  await gateway.pass(35_000); // Longer than both periods.
   expect(gateway.phases()).toEqual(['waiting']);
   client.destroy();
 });
