@@ -144,6 +144,14 @@ test('kv picker: when a prompt is sent, the blocks that were not known there are
   expect(read(), 'only those behind the match').toEqual([[home, ...unknown.toReversed()]]);
 });
 
+test('kv picker: when an endpoint claims an answer longer than its cache, that counts as one that fills it', () => {
+  const { send, kv, journal } = pool('kv_aware');
+  kv.finish(send(textOf(1)), { promptTokens: 1000, completionTokens: 2 ** 33, cachedTokens: 0 });
+  const told: number[] = [];
+  while (journal.next()) if (journal.kind === JournalKind.unnamed) told.push(journal.bytes);
+  expect(told).toEqual([1_000_000]);
+});
+
 describe('kv picker: whatever the policy', () => {
   test.each(names)('kv picker: when the same prompt comes again, %s sends it where it was', (name) => {
     const { serve } = pool(name);

@@ -265,7 +265,8 @@ export class KvPicker implements Picker {
     if (usage === null) return;
     ratio.learn(request.modelLabel, prompt.byteCount, usage.promptTokens);
     const tokenBytes = 1 / ratio.of(request.modelLabel);
-    const answerBytes = Math.round(usage.completionTokens * tokenBytes);
+    // An endpoint may claim any number, and more than its cache holds empties it just as well.
+    const answerBytes = Math.min(Math.round(usage.completionTokens * tokenBytes), horizon.capacity(ordinal));
     horizon.useUnnamed(ordinal, answerBytes);
     journal?.unnamed(number, ordinal, answerBytes);
     // Sizes in the index are bytes, and a cache holds tokens.
