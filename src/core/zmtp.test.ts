@@ -42,6 +42,16 @@ test('zmtp: when the bytes of a real publisher are cut anywhere, they say the sa
   expect(log).toEqual(recordedLog);
 });
 
+test('zmtp: when bytes come one at a time, in memory that is used again, nothing is kept of it', () => {
+  const { reader, log } = reading();
+  const one = Buffer.alloc(1);
+  for (const byte of recorded) {
+    one[0] = byte;
+    expect(reader.push(one)).toBeNull();
+  }
+  expect(log).toEqual(recordedLog);
+});
+
 test('zmtp: when one end writes, the other reads it, however long the frames are', () => {
   const { reader, log } = reading();
   const frames = [Buffer.alloc(0), Buffer.alloc(255, 'a'), Buffer.alloc(256, 'b'), Buffer.alloc(70_000, 'c')];

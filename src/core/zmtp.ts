@@ -20,6 +20,7 @@ export const subscribeByte = 1;
 const framesMax = 8;
 /** PING, ERROR and READY are short; a command is no way around the bound of messages. */
 const commandBytesMax = 4096;
+const empty = Buffer.alloc(0);
 
 /** Version 3.0, mechanism NULL. */
 export function zmtpGreeting(): Buffer {
@@ -86,9 +87,13 @@ export interface ZmtpSink {
 export class ZmtpReader {
   readonly #sink: ZmtpSink;
   readonly #bytesMax: number;
-  /** Read and not understood yet; whole as soon as it is at least `#wantedBytes`. */
-  #pieces: Buffer[] = [];
-  #pieceBytes = 0;
+  /**
+   * Beginning of a greeting or frame that came in pieces. They are copied into memory for all of it: a peer that sends byte by
+   * byte would otherwise have an object kept for each.
+   */
+  #held: Buffer = empty;
+  #heldBytes = 0;
+  /** What is to be held before it can be understood, or understood better. */
   #wantedBytes = greetingBytes;
   #isGreeted = false;
   #frames: Buffer[] = [];
@@ -104,31 +109,50 @@ export class ZmtpReader {
   /** What follows is dropped, also of what was pushed already: the connection is given up. */
   stop(): void {
     this.#isStopped = true;
-    this.#pieces = [];
+    this.#release();
     this.#frames = [];
   }
 
-  /** Null, or why the connection has to be given up. */
+  /** Null, or why the connection has to be given up. Of `chunk` only whole frames are kept as they are. */
   push(chunk: Buffer): string | null {
-    this.#pieces.push(chunk);
-    this.#pieceBytes += chunk.length;
-    // A frame that comes in pieces is put together once, when it is complete.
-    if (this.#pieceBytes < this.#wantedBytes) return null;
-    const bytes = this.#pieces.length === 1 ? chunk : Buffer.concat(this.#pieces);
-    let at = 0;
-    while (!this.#isStopped) {
-      const step = this.#isGreeted ? this.#frame(bytes, at) : this.#greeting(bytes, at);
-      if (typeof step === 'string') return step;
-      if (step === 0) break;
-      at += step;
+    for (let at = 0; at < chunk.length && !this.#isStopped;) {
+      if (this.#heldBytes > 0) {
+        at += this.#hold(chunk, at);
+        if (this.#heldBytes < this.#wantedBytes) continue;
+        const step = this.#read(this.#held.subarray(0, this.#heldBytes), 0);
+        if (typeof step === 'string') return step;
+        if (step > 0) this.#release(); // It was held to its last byte, and nothing behind it.
+      } else {
+        const step = this.#read(chunk, at);
+        if (typeof step === 'string') return step;
+        at += step === 0 ? this.#hold(chunk, at) : step;
+      }
     }
-    if (this.#isStopped) return null;
-    this.#pieces = at === bytes.length ? [] : [bytes.subarray(at)];
-    this.#pieceBytes = bytes.length - at;
     return null;
   }
 
-  /** Bytes used, 0 when more are needed, or a complaint. */
+  /** Takes what is still wanted, as far as it is there. Returns how much that is. */
+  #hold(chunk: Buffer, at: number): number {
+    if (this.#held.length < this.#wantedBytes) {
+      const larger = Buffer.allocUnsafeSlow(this.#wantedBytes); // Pages that are not written to take no memory.
+      this.#held.copy(larger, 0, 0, this.#heldBytes);
+      this.#held = larger;
+    }
+    const taken = chunk.copy(this.#held, this.#heldBytes, at, at + this.#wantedBytes - this.#heldBytes);
+    this.#heldBytes += taken;
+    return taken;
+  }
+
+  #release(): void {
+    this.#held = empty;
+    this.#heldBytes = 0;
+  }
+
+  /** Bytes used, 0 when `#wantedBytes` are needed, or a complaint. */
+  #read(bytes: Buffer, at: number): number | string {
+    return this.#isGreeted ? this.#frame(bytes, at) : this.#greeting(bytes, at);
+  }
+
   #greeting(bytes: Buffer, at: number): number | string {
     if (bytes.length - at < greetingBytes) return 0;
     if (bytes[at] !== 0xff || (bytes[at + 9]! & 1) === 0) return 'it does not speak ZMTP';
