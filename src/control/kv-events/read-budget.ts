@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net';
 
 /**
- * How much is read of all publishers together, so that none of them, however broken, takes the control thread: health checks
- * and the admin port run in it. When it is spent, their sockets rest until the next period, and a publisher that goes on drops
- * what it cannot send: a gap, which is seen and made up for.
+ * How much is read of all publishers together, so that none of them, however broken, takes a core from the threads that serve
+ * requests. When it is spent, their sockets rest until the next period, and a publisher that goes on drops what it cannot
+ * send: a gap, which is seen and made up for.
  *
- * 16 engines with 1,000 new blocks a second each send 2 MB a second. At the worst, a byte costs 10 ns.
+ * 16 engines with 1,000 new blocks a second each send 2 MB a second, which take 4 % of a core. Of messages or events with next to
+ * nothing in them a byte costs 20 to 90 ns: they take all of this thread, and of no other.
  */
 const periodMs = 100;
 const bytesPerPeriodDefault = 3_200_000;

@@ -20,7 +20,7 @@ export interface ReaderOptions {
 }
 
 const restartRule = { firstMs: 100, maxMs: 10_000, healthyMs: 30_000 };
-/** Young generation included; messages of publishers lie outside of it, one of 16 MiB for each at the most. */
+/** Messages of publishers lie outside of it: one of 16 MiB for each connection at the most. */
 const heapMegabytesMax = 128;
 
 /** The compiled entry point: beside this file, or in the build, when this file runs from its source in a test. */

@@ -266,6 +266,24 @@ test('subscription: when a publisher asks whether it is heard, it is told', asyn
   await until('it is told', () => publisher.commands.includes('PONG context'));
 });
 
+test('subscription: when a publisher asks without end and reads no answer, it is left', async () => {
+  const publisher = await scripted('PUB');
+  const { subscription } = follow(publisher);
+  await subscribed(publisher);
+  for (const socket of publisher.sockets) socket.pause();
+  const pings = Buffer.concat(
+    Array.from({ length: 10_000 }, () => zmtpCommand('PING', Buffer.from('\0\x01' + 'x'.repeat(16)))),
+  );
+  await until('it is left', () => {
+    if (subscription.report().isConnected) publisher.send(pings);
+    return !subscription.report().isConnected;
+  });
+  expect(subscription.report()).toMatchObject({
+    problem: 'it asks, and does not read the answers',
+    counts: { malformed: 1 },
+  });
+});
+
 test('subscription: when a publisher sends more than the budget, it rests, and everything arrives in the end', async () => {
   const publisher = await scripted('PUB');
   const budget = new ReadBudget(100_000);

@@ -27,9 +27,11 @@ export interface ZmqConnectionOptions {
 
 /** From connecting to READY. */
 const handshakeMs = 5000;
-/** How long a silent connection is trusted. An idle engine publishes nothing, so only TCP can tell that its peer is gone. */
+/** When TCP begins to probe a silent connection. An idle engine publishes nothing, so nothing else tells that its peer is gone. */
 const keepAliveMs = 10_000;
-export const messageBytesMax = 16 * 1024 * 1024;
+const messageBytesMax = 16 * 1024 * 1024;
+/** Answers that wait for the peer to read them. All that is said to it otherwise is shorter. */
+const unreadBytesMax = 64 * 1024;
 
 /** What such a socket may be connected to. */
 const peers = { SUB: ['PUB', 'XPUB'], DEALER: ['ROUTER'] } as const;
@@ -68,9 +70,9 @@ export class ZmqConnection {
     this.#deadline = setTimeout(() => this.#end('no handshake in time', false), handshakeMs).unref();
     this.#socket.on('connect', () => void this.#socket.write(zmtpGreeting()));
     this.#socket.on('data', (chunk) => {
+      budget.spend(chunk.length, this.#socket); // First: what is read may end the connection.
       const complaint = this.#reader.push(chunk);
       if (complaint !== null) this.#end(complaint, true);
-      else budget.spend(chunk.length, this.#socket);
     });
     this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#end(error.code ?? error.message, false));
     this.#socket.on('close', () => this.#end('the connection was closed', false));
@@ -110,6 +112,7 @@ export class ZmqConnection {
     } else if (name === 'PING') {
       // Two bytes of time to live, then up to 16 to be sent back.
       this.#socket.write(zmtpCommand('PONG', body.subarray(2, 18)));
+      if (this.#socket.writableLength > unreadBytesMax) this.#end('it asks, and does not read the answers', true);
     } else if (name === 'ERROR') this.#end('it refuses the connection', true);
   }
 }
