@@ -23,7 +23,7 @@ export interface EngineReport {
   readonly removedTokens: number;
   /** Null when it is not known. */
   readonly fillTokens: number | null;
-  /** Requests under way through this gateway. */
+  /** Requests under way, through this gateway and those that share with it. */
   readonly inflightCount: number;
   /** Of their prompts, what is not cached there and has not been answered yet. */
   readonly pendingTokens: number;

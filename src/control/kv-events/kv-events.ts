@@ -17,7 +17,7 @@ import { KvEventReader } from './reader.ts';
 export interface KvEventsOptions {
   readonly log: Logger;
   readonly prefixes: PrefixMemories;
-  readonly fleet: Pick<FleetTable, 'inflight' | 'pendingTokens'>;
+  readonly fleet: Pick<FleetTable, 'inflight' | 'pendingTokens' | 'peers'>;
 }
 
 /** Of one endpoint, as `/status` shows it. */
@@ -231,8 +231,8 @@ class FollowedEndpoint {
       storedTokens,
       removedTokens,
       fillTokens,
-      inflightCount: fleet.inflight(slot),
-      pendingTokens: fleet.pendingTokens(slot),
+      inflightCount: fleet.inflight(slot) + fleet.peers.inflight(slot),
+      pendingTokens: fleet.pendingTokens(slot) + fleet.peers.pendingTokens(slot),
     };
   }
 }
