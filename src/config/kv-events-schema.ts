@@ -29,17 +29,19 @@ export const kvEventsEndpointShape = {
   kv_events_replay_urls: urls('Where it answers for events that were missed, in the order of `kv_events_urls`.'),
 };
 
-const kvEventsShape = {
+export const portMax = 65_535;
+
+export const kvEventsShape = {
   port: integer({
     default: 5557,
     min: 1,
-    max: 65_535,
+    max: portMax,
     doc: 'Port on which each endpoint publishes them; further ranks have the ports behind.',
   }),
   replay_port: integer({
     default: 0,
     min: 0,
-    max: 65_535,
+    max: portMax,
     doc: 'Port on which each endpoint answers for events that were missed; 0 = none.',
   }),
   ranks: integer({ default: 1, min: 1, max: ranksMax, doc: 'Data parallel ranks of each endpoint.' }),

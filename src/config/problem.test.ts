@@ -268,6 +268,14 @@ const poolProblems: readonly (readonly [string, string, readonly string[]])[] = 
     ['2:118: pools[0].endpoints[0].kv_events_replay_urls: must have as many entries as kv_events_urls (2)'],
   ],
   [
+    'the ports of the last ranks are none',
+    '{ name: p, endpoints: [{ url: "http://h" }], kv_events: { port: 65534, replay_port: 65473, ranks: 64 } }',
+    [
+      '2:69: pools[0].kv_events.port: must leave room for 64 ranks: their last port is 65597',
+      '2:89: pools[0].kv_events.replay_port: must leave room for 64 ranks: their last port is 65536',
+    ],
+  ],
+  [
     'a retry cause is unknown',
     '{ name: p, endpoints: [{ url: "http://h" }], retries: { on: [timeout, 200] } }',
     [

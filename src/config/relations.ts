@@ -3,6 +3,7 @@ import { isLoopback, readAddress, readEndpointUrl } from './address.ts';
 import { suggestion } from './nearest-name.ts';
 import { part, parts, words } from './outline.ts';
 import type { Item, Word } from './outline.ts';
+import { kvEventsShape, portMax } from './kv-events-schema.ts';
 import { ejectionShape, endpointShape } from './pool-schema.ts';
 import { formatPath } from './problem.ts';
 import type { Complaint, Path } from './problem.ts';
@@ -22,7 +23,10 @@ export function relationComplaints(root: Item): readonly Complaint[] {
   checkAddresses(root, complain);
   checkAdmin(part(root, 'admin'), complain);
   checkEndpoints(root, complain);
-  for (const pool of parts(root, 'pools')) checkRoles(pool, complain);
+  for (const pool of parts(root, 'pools')) {
+    checkRoles(pool, complain);
+    checkRanks(part(pool, 'kv_events'), complain);
+  }
   checkWeights(root, complain);
   checkSizes(root, complain);
   checkTls(root, complain);
@@ -130,6 +134,16 @@ function checkReplays({ path, raw }: Item, complain: Complain): void {
   if (!Array.isArray(publishers) || !Array.isArray(replays) || replays.length === 0) return;
   if (replays.length === publishers.length) return;
   complain([...path, 'kv_events_replay_urls'], `must have as many entries as kv_events_urls (${publishers.length})`);
+}
+
+/** Each rank has the port behind that of the one before it. */
+function checkRanks({ path, raw }: Item, complain: Complain): void {
+  const ranks = settingOf(kvEventsShape.ranks, raw['ranks']);
+  for (const key of ['port', 'replay_port'] as const) {
+    const port = settingOf(kvEventsShape[key], raw[key]);
+    if (ranks === null || port === null || port === 0 || port + ranks - 1 <= portMax) continue;
+    complain([...path, key], `must leave room for ${ranks} ranks: their last port is ${port + ranks - 1}`);
+  }
 }
 
 /** The row's reading of one setting, with its default; null when it is wrong, which is reported elsewhere. */
