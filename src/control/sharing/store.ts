@@ -1,4 +1,3 @@
-import type { RedisClientType } from '@redis/client';
 import type { Config, FileTexts, StoreAddress } from '../../config/index.ts';
 import { batchVersion } from './batch.ts';
 
@@ -58,6 +57,8 @@ const connectTimeoutMs = 2000;
 /** Without a byte for so long the connection is dead. One waits in XREAD for less, the other says PING more often. */
 const silenceMsMax = 5000;
 const pingMs = 1500;
+/** Of what goes into logs. */
+const complaintLengthMax = 200;
 
 export class ValkeyStore implements SharedStore {
   readonly #settings: ValkeySettings;
@@ -68,13 +69,15 @@ export class ValkeyStore implements SharedStore {
 
   async connect(): Promise<StoreLink> {
     // Loaded by gateways that share, and by nobody else.
-    const { createClient, RESP_TYPES } = await import('@redis/client');
+    const { createClient, ErrorReply, RESP_TYPES } = await import('@redis/client');
     const { address, password, ca, serverName } = this.#settings;
+    const secret = password ?? address.password;
+    // Texts as bytes: batches are no text.
+    const typeMapping = { [RESP_TYPES.BLOB_STRING]: Buffer };
     const open = async (): Promise<Client> => {
       const common = { host: address.host, port: address.port, connectTimeout: connectTimeoutMs };
       const socket = { ...common, reconnectStrategy: false as const, socketTimeout: silenceMsMax };
       const tls = { tls: true as const, servername: serverName ?? address.host, ...(ca === null ? {} : { ca }) };
-      const secret = password ?? address.password;
       const client = createClient({
         socket: address.tls ? { ...socket, ...tls } : socket,
         RESP: 2,
@@ -85,13 +88,26 @@ export class ValkeyStore implements SharedStore {
         ...(address.username === null ? {} : { username: address.username }),
         ...(secret === null ? {} : { password: secret }),
       });
-      client.on('error', () => {}); // Whoever waits for an answer hears of it.
-      await client.connect();
-      return client;
+      /** What was wrong with the connection itself, first. */
+      let failure: unknown = null;
+      client.on('error', (error: unknown) => {
+        if (error instanceof ErrorReply) return; // To a PING: an answer, too.
+        failure ??= error;
+        // Mostly it is over already. Behind bytes that are no answer it is not, and whoever waits for one would wait for ever.
+        process.nextTick(() => client.destroy());
+      });
+      const complain = (error: unknown): never => {
+        throw complaintOf(error instanceof ErrorReply ? error : (failure ?? error), secret);
+      };
+      await client.connect().catch(complain);
+      return {
+        ask: (words) => client.sendCommand(words, { typeMapping }).catch(complain),
+        destroy: () => client.destroy(),
+      };
     };
     const writer = await open();
     try {
-      return new ValkeyLink(writer, await open(), this.#settings, { [RESP_TYPES.BLOB_STRING]: Buffer });
+      return new ValkeyLink(writer, await open(), this.#settings);
     } catch (error) {
       writer.destroy();
       throw error;
@@ -99,57 +115,70 @@ export class ValkeyStore implements SharedStore {
   }
 }
 
-type Client = Pick<RedisClientType, 'sendCommand' | 'destroy'>;
-/** Texts as bytes: batches are no text. */
-type ByteMapping = { readonly 36: BufferConstructor };
+/** As short as a log line wants it, and without the password, which stores repeat that do not know AUTH. */
+function complaintOf(error: unknown, secret: string | null): Error {
+  const [what] = messageOf(error).split(', with args', 1);
+  const told = secret === null ? what! : what!.replaceAll(secret, '***');
+  return new Error(told.replaceAll(/[^ -~]/g, '?').slice(0, complaintLengthMax));
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  // Where several addresses were tried there is only a code.
+  return error.message === '' && 'code' in error ? String(error.code) : error.message;
+}
+
+/** One connection. */
+interface Client {
+  ask(words: (string | Buffer)[]): Promise<unknown>;
+  destroy(): void;
+}
 
 class ValkeyLink implements StoreLink {
   readonly #writer: Client;
   readonly #reader: Client;
-  readonly #mapping: ByteMapping;
   readonly #keys: Readonly<Record<StreamName | 'secret', string>>;
 
-  constructor(writer: Client, reader: Client, { namespace, version }: ValkeySettings, mapping: ByteMapping) {
+  constructor(writer: Client, reader: Client, { namespace, version }: ValkeySettings) {
     this.#writer = writer;
     this.#reader = reader;
-    this.#mapping = mapping;
     // The braces keep them in one slot, where there are slots.
     const key = (name: string): string => `{${namespace}}:v${version}:${name}`;
     this.#keys = { blocks: key('blocks'), loads: key('loads'), secret: key('secret') };
   }
 
   async agreeOn(value: string): Promise<string> {
-    await this.#ask(['SET', this.#keys.secret, value, 'NX']);
-    return String(await this.#ask(['GET', this.#keys.secret]));
+    await this.#writer.ask(['SET', this.#keys.secret, value, 'NX']);
+    return String(await this.#writer.ask(['GET', this.#keys.secret]));
   }
 
   async append(stream: StreamName, batch: Buffer, countMax: number): Promise<void> {
-    await this.#ask(['XADD', this.#keys[stream], 'MAXLEN', '~', String(countMax), '*', 'b', batch]);
+    await this.#writer.ask(['XADD', this.#keys[stream], 'MAXLEN', '~', String(countMax), '*', 'b', batch]);
   }
 
   async idOfAge(ageMs: number): Promise<string> {
-    const now = await this.#ask(['TIME']);
+    const now = await this.#writer.ask(['TIME']);
     const [seconds] = Array.isArray(now) ? now.map(Number) : [];
     if (seconds === undefined || !Number.isSafeInteger(seconds)) throw new Error('the store does not tell the time');
     return `${Math.max(0, seconds * 1000 - ageMs)}-0`;
   }
 
   async lastId(stream: StreamName): Promise<string> {
-    const [last] = entriesOf(await this.#ask(['XREVRANGE', this.#keys[stream], '+', '-', 'COUNT', '1']));
+    const [last] = entriesOf(await this.#writer.ask(['XREVRANGE', this.#keys[stream], '+', '-', 'COUNT', '1']));
     return last?.id ?? '0-0';
   }
 
   async range(stream: StreamName, afterId: string, count: number): Promise<StoreEntry[]> {
-    return entriesOf(await this.#ask(['XRANGE', this.#keys[stream], `(${afterId}`, '+', 'COUNT', String(count)]));
+    return entriesOf(
+      await this.#writer.ask(['XRANGE', this.#keys[stream], `(${afterId}`, '+', 'COUNT', String(count)]),
+    );
   }
 
   async read(afterIds: Readonly<Record<StreamName, string>>, count: number, waitMs: number): Promise<StreamEntries> {
     const { blocks, loads } = this.#keys;
     const limits = ['COUNT', String(count), 'BLOCK', String(waitMs)];
-    const reply: unknown = await this.#reader.sendCommand(
-      ['XREAD', ...limits, 'STREAMS', blocks, loads, afterIds.blocks, afterIds.loads],
-      { typeMapping: this.#mapping },
-    );
+    const words = ['XREAD', ...limits, 'STREAMS', blocks, loads, afterIds.blocks, afterIds.loads];
+    const reply = await this.#reader.ask(words);
     const found: Record<StreamName, StoreEntry[]> = { blocks: [], loads: [] };
     for (const stream of Array.isArray(reply) ? (reply as unknown[]) : []) {
       if (!Array.isArray(stream)) continue;
@@ -166,10 +195,6 @@ class ValkeyLink implements StoreLink {
         // It was over already.
       }
     }
-  }
-
-  #ask(words: (string | Buffer)[]): Promise<unknown> {
-    return this.#writer.sendCommand(words, { typeMapping: this.#mapping });
   }
 }
 
