@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { BatchReader, BatchWriter, batchBytesMax, endpointId, RecordKind } from './batch.ts';
+import { BatchReader, BatchWriter, blockBatchBytesMax, endpointId, RecordKind } from './batch.ts';
 
 const gateway = 0x1234_5678_9abc;
 
@@ -48,7 +48,7 @@ test('batch: when it is full, nothing more is taken, and it is not longer than a
   expect([writer.forget(1, 0), writer.unnamed(1, 0, 1)]).toEqual([false, false]);
   expect(writer.load(1, 0, { inflight: 1, inflightTokens: 1, pendingTokens: 1 })).toBe(false);
   const bytes = writer.take(0);
-  expect(bytes.length).toBeLessThanOrEqual(batchBytesMax);
+  expect(bytes.length).toBeLessThanOrEqual(blockBatchBytesMax);
   expect(writer.isEmpty).toBe(true);
   const reader = new BatchReader();
   expect(reader.open(bytes) && reader.next() && reader.size).toBe(room);

@@ -21,7 +21,10 @@ export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 /** Also part of the streams' names, so that gateways of two versions do not see each other. Counts up with how prompts are hashed, too. */
 export const batchVersion = 2;
 /** 1,600 blocks, which take a receiver one to two milliseconds. */
-export const batchBytesMax = 16 * 1024;
+export const blockBatchBytesMax = 16 * 1024;
+/** A load for each of 1024 endpoints, as many as a configuration may have: what is not in the batch counts as nothing. */
+export const loadBatchBytesMax = 28 * 1024 + 16;
+const batchBytesMax = Math.max(blockBatchBytesMax, loadBatchBytesMax);
 const magic = 0x5350;
 const headBytes = 16;
 const recordBytes = 20;
@@ -39,10 +42,11 @@ export function endpointId(pool: string, url: string): number {
 
 /** Fills one batch after another. `blocks` and the others return false, having written nothing, when there is no room. */
 export class BatchWriter {
-  readonly #bytes = Buffer.alloc(batchBytesMax);
+  readonly #bytes: Buffer;
   #at = headBytes;
 
-  constructor(gateway: number) {
+  constructor(gateway: number, bytesMax: number = blockBatchBytesMax) {
+    this.#bytes = Buffer.alloc(bytesMax);
     this.#bytes.writeUInt16LE(magic, 0);
     this.#bytes.writeUInt8(batchVersion, 2);
     this.#bytes.writeUIntLE(gateway, 4, 6);
@@ -54,7 +58,7 @@ export class BatchWriter {
 
   /** How many of `count` blocks there is room for. */
   roomFor(count: number): number {
-    return Math.min(count, Math.floor((batchBytesMax - this.#at - recordBytes) / blockBytes));
+    return Math.min(count, Math.floor((this.#bytes.length - this.#at - recordBytes) / blockBytes));
   }
 
   /** `block` follows `count` times; `roomFor` has said that it may. */
@@ -95,7 +99,7 @@ export class BatchWriter {
   }
 
   #hasRoom(more: number): boolean {
-    return this.#at + recordBytes + more <= batchBytesMax;
+    return this.#at + recordBytes + more <= this.#bytes.length;
   }
 
   #record(kind: RecordKind, endpoint: number, since: number, size: number): true {

@@ -1,7 +1,7 @@
 import { type FleetTable, JournalKind, type PeerLoad, type PrefixJournalReader } from '../../shm/index.ts';
 import type { PromptSecret } from '../../shm/index.ts';
 import type { PrefixMemories } from '../prefix-memories.ts';
-import { BatchWriter } from './batch.ts';
+import { BatchWriter, loadBatchBytesMax } from './batch.ts';
 import type { SharingCounts } from './counts.ts';
 import type { Directory } from './directory.ts';
 
@@ -31,7 +31,7 @@ export class Sender {
   constructor(options: SenderOptions) {
     this.#options = options;
     this.#blocks = new BatchWriter(options.gateway);
-    this.#loads = new BatchWriter(options.gateway);
+    this.#loads = new BatchWriter(options.gateway, loadBatchBytesMax);
   }
 
   /** Sequence number of the batch that `drain` gives next. */
