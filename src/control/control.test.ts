@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { EndpointState } from '../shm/index.ts';
@@ -48,6 +49,22 @@ test('control: when a drain is asked for during the start, the start ends with e
   await expect(start).rejects.toMatchObject({ exitCode: 0 });
   expect(await drained).toBe(true);
   await end();
+});
+
+test('control: when a drain is asked for while the shared store is waited for, no shard is started', async () => {
+  const store = createTcpServer(); // Accepts, and says nothing.
+  store.listen(0, '127.0.0.1');
+  await once(store, 'listening');
+  const { port } = store.address() as AddressInfo;
+  const { control, end } = await rig('', `${rigYaml}sharing: { url: "redis://127.0.0.1:${port}" }\n`);
+  const start = control.start();
+  const refused = expect(start).rejects.toMatchObject({ exitCode: 0 });
+  await once(store, 'connection');
+  expect(await control.drain()).toBe(true);
+  await refused;
+  expect(control.shards.views().map(({ phase }) => phase)).toEqual(['exited', 'exited']);
+  await end();
+  store.close();
 });
 
 test('control: when a shard dies, it is restarted and not ready meanwhile', async () => {

@@ -93,7 +93,9 @@ export class ShardSet {
   async start(choosePorts: () => Promise<ListenPorts>, isFree: boolean): Promise<ListenPorts> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#bind(await choosePorts());
+        const ports = await choosePorts();
+        if (this.#isEnding) throw new ShardError('ended before any shard was started');
+        await this.#bind(ports);
         break;
       } catch (error) {
         const isUnlucky = error instanceof ShardError && error.isBind && isFree;
