@@ -202,6 +202,19 @@ test('control: when one shard refuses a configuration, all are back on the old o
   await end();
 });
 
+test('control: when a configuration was refused, endpoints are known to prefix indexes by the numbers they had', async () => {
+  const { control, rewrite, end } = await rig('refuse=1');
+  await control.start();
+  const { ordinals } = control.snapshot.prefixes[0]!;
+  const other = rigYaml.replace('http://127.0.0.1:2', 'http://127.0.0.1:3');
+  rewrite(`${other}models: [{ name: refused, targets: [{ pool: local }] }]\n`);
+  expect((await control.reload()).ok).toBe(false);
+  rewrite(rigYaml.replace('"http://127.0.0.1:2" }', '"http://127.0.0.1:2" }, { url: "http://127.0.0.1:3" }'));
+  expect((await control.reload()).ok).toBe(true);
+  expect(control.snapshot.prefixes[0]!.ordinals.slice(0, 2)).toEqual(ordinals);
+  await end();
+});
+
 test('control: when a reload is asked for during the start, it comes after it', async () => {
   const { control, end } = await rig();
   const reload = control.reload();

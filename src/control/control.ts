@@ -350,6 +350,8 @@ export class Control {
     this.#snapshot = { ...old, version: old.version + 2 };
     this.#texts = old.texts;
     this.#slots.plan(old.config); // Sets its weights again; its endpoints all have slots.
+    this.#prefixes.restore(old.config, old.prefixes);
+    this.#queueRows.plan(old.config);
     await this.observers.check(this.#snapshot);
     this.observers.listen(this.#snapshot);
     const refusals = await this.shards.apply(this.#snapshot);

@@ -66,6 +66,20 @@ test('prefix memories: when a reload reorders, adds and removes endpoints, each 
   expect(held(made, configOf(['a', 'c'])), 'a is back, and may have been anything meanwhile').toEqual([0, 512]);
 });
 
+test('prefix memories: when a plan is refused, endpoints are where shards know them, and what nobody else touched is known', () => {
+  const { made } = memories();
+  const first = configOf(['a', 'b', 'c']);
+  const planned = made.plan(first);
+  for (const index of [0, 1, 2]) hold(made, first, index);
+  const before = planned[0]!.ordinals;
+  made.plan(configOf(['d', 'a'])); // Who comes has what b or c had.
+  made.restore(first, planned);
+  expect(made.plan(first)[0]!.ordinals).toEqual(before);
+  expect(held(made, first)).toEqual([512, 0, 512]);
+  made.note('p', first.pools[0]!.endpoints[1]!.url, loadOf(1, 1000));
+  expect(new PrefixIndex(planned[0]!.memory).horizon.tokens(before[1]!), 'it is heard').toBe(1000);
+});
+
 test('prefix memories: when an engine says that it was started anew, it holds nothing; its first word is no news', () => {
   const { made, lines } = memories();
   const config = configOf(['a', 'b']);

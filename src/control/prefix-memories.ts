@@ -79,6 +79,29 @@ export class PrefixMemories {
     });
   }
 
+  /**
+   * A later plan was refused, and shards go on with the one of `config`: endpoints have the ordinals again that they have in it.
+   * Where another had one meanwhile, nothing is known of what was held.
+   */
+  restore(config: Config, planned: readonly (PoolPrefixes | null)[]): void {
+    for (const [poolIndex, { name, endpoints }] of config.pools.entries()) {
+      const prefixes = planned[poolIndex];
+      if (prefixes === null || prefixes === undefined) continue;
+      const entry = this.#entryOf(name);
+      const wanted = new Map(endpoints.map(({ url }, index) => [url, prefixes.ordinals[index]!]));
+      const taken = new Set<number>();
+      for (const [url, ordinal] of entry.ordinals) {
+        if (wanted.get(url) === ordinal) continue;
+        taken.add(ordinal);
+        drop(entry, url);
+      }
+      for (const [url, ordinal] of wanted) {
+        if (taken.has(ordinal)) begin(entry, url, ordinal);
+        else entry.ordinals.set(url, ordinal);
+      }
+    }
+  }
+
   /** What a scrape said: how much the cache holds, and since when the process has run. */
   note(pool: string, url: string, { cacheTokens, startedAtSeconds }: EngineLoad): void {
     const entry = this.#entries.get(pool);
@@ -182,30 +205,30 @@ export class PrefixMemories {
   }
 
   /** Those that stay keep their ordinals; one that comes begins with nothing, whoever had its ordinal before. */
-  #assign(
-    { index, ordinals, startedAt, knownRestarts, toldTokens, seenTokens }: Entry,
-    { endpoints }: PoolConfig,
-  ): void {
+  #assign(entry: Entry, { endpoints }: PoolConfig): void {
+    const { ordinals } = entry;
     const urls = new Set(endpoints.map(({ url }) => url));
-    for (const url of ordinals.keys()) {
-      if (urls.has(url)) continue;
-      ordinals.delete(url);
-      startedAt.delete(url);
-      knownRestarts.delete(url);
-      toldTokens.delete(url);
-      seenTokens.delete(url);
-    }
+    for (const url of ordinals.keys()) if (!urls.has(url)) drop(entry, url);
     const taken = new Set(ordinals.values());
     let next = 0;
     for (const url of urls) {
       if (ordinals.has(url)) continue;
       while (taken.has(next)) next++;
       taken.add(next);
-      ordinals.set(url, next);
-      index.horizon.forget(next);
-      index.horizon.setTokens(next, cacheTokensDefault, bytesPerToken);
+      begin(entry, url, next);
     }
   }
+}
+
+function drop({ ordinals, startedAt, knownRestarts, toldTokens, seenTokens }: Entry, url: string): void {
+  for (const each of [ordinals, startedAt, knownRestarts, toldTokens, seenTokens]) each.delete(url);
+}
+
+/** With nothing, whoever had the ordinal before. */
+function begin({ index, ordinals }: Entry, url: string, ordinal: number): void {
+  ordinals.set(url, ordinal);
+  index.horizon.forget(ordinal);
+  index.horizon.setTokens(ordinal, cacheTokensDefault, bytesPerToken);
 }
 
 function choosesByPrefix({ picker, endpoints }: PoolConfig): boolean {
