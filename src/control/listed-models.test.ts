@@ -50,3 +50,11 @@ test('models: when the text is no list, there is none; an empty list is one', ()
     expect(parseModelList(text), text).toBeNull();
   expect(parseModelList('{"data":[null,7,[]]}')).toEqual([]);
 });
+
+test('models: when there are more names than anybody has, that is no list', () => {
+  const many = (count: number, prefix: string): string[] => Array.from({ length: count }, (_, at) => `${prefix}${at}`);
+  const ids = many(2048, 'm').map((id) => ({ id, aliases: [`${id}-chat`] }));
+  expect(parseModelList(list(...ids))).toHaveLength(2048);
+  expect(parseModelList(list(...ids, { id: 'one more' }))).toBeNull();
+  expect(parseModelList(list({ id: 'm', aliases: many(200_000, 'a') }))).toBeNull();
+});

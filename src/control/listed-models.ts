@@ -22,20 +22,26 @@ export interface ModelEntry {
 }
 
 const nameLengthMax = 512;
+/** Ten times what the largest hosts have. Lists are kept, and an endpoint may write anything. */
+const namesMax = 4096;
 
-/** Null when the text is no such list. Entries that are no models are left out. */
+/** Null when the text is no such list, or one of more names than anybody has. Entries that are no models are left out. */
 export function parseModelList(text: string): ModelEntry[] | null {
   const data = memberOf(parsed(text), 'data');
   if (!Array.isArray(data)) return null;
   const entries: ModelEntry[] = [];
   const seen = new Set<string>();
+  let nameCount = 0;
   for (const raw of data as readonly unknown[]) {
     const name = textOf(raw, 'id');
     if (name === null || seen.has(name)) continue;
     seen.add(name);
+    const aliases = aliasesOf(raw, name);
+    nameCount += 1 + aliases.length;
+    if (nameCount > namesMax) return null;
     entries.push({
       name,
-      aliases: aliasesOf(raw, name),
+      aliases,
       parent: textOf(raw, 'parent'),
       contextTokens: contextOf(raw),
       isLoaded: loadedOf(raw),
