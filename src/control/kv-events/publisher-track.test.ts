@@ -21,6 +21,7 @@ function watched(answers = true): Watched {
       asked.push(first);
       return answers;
     },
+    endReplay: () => {},
   });
   return { track, emptied, asked };
 }

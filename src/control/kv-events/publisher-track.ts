@@ -22,6 +22,8 @@ export interface TrackListener {
   readonly onEmptied: (cause: EmptiedCause) => void;
   /** Wants the batches from `first` on. Returns false when there is no replay to be had. */
   readonly tryReplay: (first: number) => boolean;
+  /** Wants no more of the replay. */
+  readonly endReplay: () => void;
 }
 
 /** Batches that come in while a replay runs; vLLM publishes some 50 a second. */
@@ -142,6 +144,7 @@ export class PublisherTrack {
     this.#fillTokens = null;
     this.#last = sequence;
     this.#lastTimestamp = tally.timestamp;
+    this.#listener.endReplay();
   }
 
   /** Those that waited, in their turn; what is missing between them now is lost. */

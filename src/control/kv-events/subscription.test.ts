@@ -296,6 +296,21 @@ test('subscription: when a publisher sends more than the budget, it rests, and e
   expect(subscription.report()).toMatchObject({ gaps: 0, fillTokens: 8000 });
 });
 
+test('subscription: when a replay does not end, it is left, and the publisher is followed on', async () => {
+  const publisher = await scripted('PUB');
+  const replayer = await scripted('ROUTER');
+  const { subscription } = follow(publisher, replayer);
+  await subscribed(publisher);
+  await until('it is asked', () => replayer.asked.length === 1);
+  publisher.send(Buffer.concat(Array.from({ length: 17_000 }, (_, sequence) => live(sequence, cleared))));
+  await until('it is left', () => {
+    replayer.send(replayed(0));
+    return replayer.sockets.size === 0;
+  });
+  await until('the rest is counted', () => subscription.track.counts.cleared > 0);
+  expect(subscription.report().replays).toEqual({ complete: 0, failed: 1 });
+});
+
 test('subscription: when a replay is broken off, the publisher is followed on', async () => {
   const publisher = await scripted('PUB');
   const replayer = await scripted('ROUTER', () => [replayed(0), Buffer.of(0x80, 0)]);

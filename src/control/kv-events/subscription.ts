@@ -66,6 +66,7 @@ export class Subscription {
     this.track = new PublisherTrack({
       onEmptied: (cause) => this.#onEmptied(cause),
       tryReplay: (first) => this.#tryReplay(first),
+      endReplay: () => this.#onReplayLost('it does not end'),
     });
     this.#connect();
   }
