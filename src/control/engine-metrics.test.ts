@@ -172,6 +172,12 @@ test('scrape: when adapter names are not ASCII, or quoted, they are read as they
   expect(parseEngineMetrics(text)?.adapters).toEqual({ slotCount: 4, running: ['naïve', 'a"b'], waiting: [] });
 });
 
+test('scrape: when an engine names more adapters than any could run, the first of them count', () => {
+  const names = Array.from({ length: 100_000 }, (_, at) => `a${at}`);
+  const text = `vllm:num_requests_running 0\nvllm:lora_requests_info{running_lora_adapters="${names.join(',')}",waiting_lora_adapters="",max_lora="4"} 5`;
+  expect(parseEngineMetrics(text)?.adapters?.running).toEqual(names.slice(0, 512));
+});
+
 test('scrape: when the size of a cache is told only by its use, it stays the same while that changes', () => {
   const sizes = [0.05, 0.1002, 0.25, 0.777, 0.999].map((usage) => {
     const tokens = Math.round(40_960 * usage);

@@ -34,6 +34,8 @@ export interface EngineAdapters {
 const countMax = 0x7fff_ffff;
 /** Below it the share of the cache in use says little about the size of the cache. */
 const usageToTellSizeMin = 0.02;
+/** Of one row. Engines run tens at once; of a list without end each name would be looked up in every scrape. */
+const adaptersMax = 512;
 
 /** What was read of one engine's names: by field, NaN where there was none. */
 class Reading {
@@ -176,7 +178,7 @@ function namesOf(list: string): string[] {
   return Buffer.from(list, 'latin1')
     .toString('utf8')
     .replace(/\\(["\\n])/g, (_, escaped: string) => (escaped === 'n' ? '\n' : escaped))
-    .split(',')
+    .split(',', adaptersMax)
     .map((name) => name.trim())
     .filter((name) => name !== '');
 }
