@@ -12,12 +12,13 @@ afterEach(() => {
   for (const each of running.splice(0)) each.stop();
 });
 
-function memories(): { readonly made: PrefixMemories; readonly lines: string[] } {
+function memories(): { readonly made: PrefixMemories; readonly lines: string[]; readonly time: { ms: number } } {
   const lines: string[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(line) });
-  const made = new PrefixMemories(log, () => 0);
+  const time = { ms: 0 };
+  const made = new PrefixMemories(log, () => time.ms);
   running.push(made);
-  return { made, lines };
+  return { made, lines, time };
 }
 
 function configOf(urls: readonly string[], picker = 'kv_aware'): Config {
@@ -128,6 +129,21 @@ test('prefix memories: when events say that a cache is empty, it is, and a resta
   expect(told).toEqual(['others', 'events', 'others']);
   expect(lines.filter((line) => line.includes('was restarted'))).toHaveLength(1);
   made.empty('gone', 'http://x', true);
+});
+
+// Ranks of one engine begin anew one after the other, and one may be heard after the metrics.
+test('prefix memories: when events tell of a restart that the metrics have told, the next one is news all the same', () => {
+  const { made, time } = memories();
+  const config = configOf(['a', 'b']);
+  const url = config.pools[0]!.endpoints[0]!.url;
+  hold(made, config, 1);
+  for (const startedAt of [1000, 2000]) made.note('p', url, loadOf(startedAt));
+  made.empty('p', url, true);
+  hold(made, config, 0);
+  time.ms += 61_000;
+  expect(held(made, config)).toEqual([512, 512]);
+  made.note('p', url, loadOf(3000));
+  expect(held(made, config)).toEqual([0, 512]);
 });
 
 test('prefix memories: when a full cache was seen to hold less than the metrics say, that is believed, and never more', () => {

@@ -23,6 +23,8 @@ const bytesPerToken = 3.7;
 const sweepPeriodMs = 100;
 /** A round of all slots every three minutes; one sweep takes a tenth of a millisecond. */
 const slotsPerSweep = Math.ceil((slotCount * sweepPeriodMs) / 180_000);
+/** Between a restart told by events and the same told by metrics. What was told later than by metrics is no word of the next one. */
+const restartKnownMs = 60_000;
 
 interface Entry {
   readonly number: number;
@@ -31,8 +33,8 @@ interface Entry {
   readonly sweeper: PrefixSweeper;
   readonly ordinals: Map<string, number>;
   readonly startedAt: Map<string, number>;
-  /** Restarts that are known before their process's start is. */
-  readonly knownRestarts: Set<string>;
+  /** Restarts that are known before their process's start is: when that became known, in ms. */
+  readonly knownRestarts: Map<string, number>;
   /** What its metrics say that the cache holds, by endpoint. */
   readonly toldTokens: Map<string, number>;
   /** What the cache was seen to hold when it was full. */
@@ -51,6 +53,7 @@ export interface PrefixPlace {
 export class PrefixMemories {
   readonly #entries = new Map<string, Entry>();
   readonly #log: Logger;
+  readonly #nowMs: () => number;
   readonly #timer: NodeJS.Timeout;
   /** A scrape has shown that the endpoint was restarted. */
   onRestart: (pool: string, url: string) => void = () => {};
@@ -59,6 +62,7 @@ export class PrefixMemories {
 
   constructor(log: Logger, nowMs: () => number) {
     this.#log = log;
+    this.#nowMs = nowMs;
     this.#timer = setInterval(() => {
       for (const { sweeper } of this.#entries.values()) sweeper.sweep(slotsPerSweep, nowMs());
     }, sweepPeriodMs).unref();
@@ -124,7 +128,9 @@ export class PrefixMemories {
     if (before === undefined || before === startedAtSeconds) return false;
     entry.seenTokens.delete(url);
     this.#setTokens(entry, url, ordinal);
-    if (entry.knownRestarts.delete(url)) return true;
+    const knownMs = entry.knownRestarts.get(url) ?? Number.NEGATIVE_INFINITY;
+    entry.knownRestarts.delete(url);
+    if (this.#nowMs() - knownMs <= restartKnownMs) return true;
     entry.index.horizon.forget(ordinal);
     this.onForgotten(pool, url);
     this.#log.info({ pool, endpoint: url }, 'endpoint was restarted: its KV cache is empty');
@@ -148,7 +154,7 @@ export class PrefixMemories {
     const entry = this.#entries.get(pool);
     const ordinal = entry?.ordinals.get(url);
     if (entry === undefined || ordinal === undefined) return;
-    if (isRestarted && entry.startedAt.has(url)) entry.knownRestarts.add(url);
+    if (isRestarted && entry.startedAt.has(url)) entry.knownRestarts.set(url, this.#nowMs());
     entry.index.horizon.forget(ordinal);
   }
 
@@ -195,7 +201,7 @@ export class PrefixMemories {
         sweeper: new PrefixSweeper(index),
         ordinals: new Map(),
         startedAt: new Map(),
-        knownRestarts: new Set(),
+        knownRestarts: new Map(),
         toldTokens: new Map(),
         seenTokens: new Map(),
       };
