@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { BatchReader, BatchWriter, blockBatchBytesMax, endpointId, RecordKind } from './batch.ts';
+import { BatchReader, batchVersion, BatchWriter, blockBatchBytesMax, endpointId, RecordKind } from './batch.ts';
 
 const gateway = 0x1234_5678_9abc;
 
@@ -92,4 +93,10 @@ test('batch: when endpoints are named, the name follows from pool and URL, and f
   const all = [endpointId('p', 'http://a'), endpointId('q', 'http://a'), endpointId('p', 'http://b')];
   expect(new Set(all).size).toBe(3);
   expect(all.every((id) => Number.isSafeInteger(id) && id < 2 ** 48)).toBe(true);
+});
+
+test('batch: when their form has another version, the documents have the names that go with it', () => {
+  const page = readFileSync(new URL('../../../docs/sharing.md', import.meta.url), 'utf8');
+  const versions = [...page.matchAll(/\{NAMESPACE\}:v(\d+):/g)].map(([, version]) => Number(version));
+  expect(versions).toEqual([batchVersion, batchVersion, batchVersion]);
 });
