@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { RequestListener } from 'node:http';
+import type { RequestListener, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { parseConfig } from '../config/index.ts';
@@ -69,6 +69,16 @@ test('probe: when nobody listens or the answer is endless, it fails with a short
   });
   const error: unknown = await endless.client.get(endless.target, '/', 5000).catch((thrown: unknown) => thrown);
   expect(probeFailure(error)).toMatch(/longer than \d+ bytes/);
+});
+
+test('probe: when an endpoint of two pools is asked for both on kept connections, neither question waits for the other', async () => {
+  const waiting: ServerResponse[] = [];
+  const { client, target } = await serve((_, response) => {
+    if (waiting.push(response) === 2) for (const each of waiting) each.end('fine');
+  });
+  const other = { ...target, pool: { ...target.pool, name: 'other' } };
+  const answers = await Promise.all([client.getKept(target, '/', 2000), client.getKept(other, '/', 2000)]);
+  expect(answers.map(({ text }) => text)).toEqual(['fine', 'fine']);
 });
 
 test('probe: when asked on a kept connection, the next question goes the same way, and a check does not', async () => {

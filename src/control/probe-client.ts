@@ -66,8 +66,9 @@ export class ProbeClient {
     await Promise.all(agents.map((agent) => agent.destroy()));
   }
 
-  #agentOf({ tls }: PoolConfig, isKept: boolean): Agent {
-    const key = JSON.stringify([tls.verify, tls.caPath, tls.serverName, isKept]);
+  #agentOf({ name, tls }: PoolConfig, isKept: boolean): Agent {
+    // An engine may be in several pools: their questions on kept connections do not wait for each other.
+    const key = JSON.stringify([tls.verify, tls.caPath, tls.serverName, isKept ? name : null]);
     const ca = tls.caPath === null ? null : this.#caOf(tls.caPath);
     const known = this.#agents.get(key);
     if (known !== undefined && known.ca === ca) return known.agent;
