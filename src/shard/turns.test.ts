@@ -74,6 +74,20 @@ test('turns: when the other shard has looked and taken nothing, the place is not
   expect([leftTo(waiter(5), 2000), leftTo(waiter(5), 2100)]).toEqual([-1, 1]);
 });
 
+test('turns: when the other shard has looked for several tenants and taken nothing, the place is left to none of them', () => {
+  const { say, leftTo, heartbeats } = made();
+  say(1, waiter(2, 1, 22), waiter(1, 1, 11), waiter(7, 1, 77));
+  const left = [leftTo(waiter(5), 1000)];
+  for (let nowMs = 1100; nowMs <= 1500; nowMs += 100) {
+    heartbeats.beat(1);
+    heartbeats.beat(1);
+    left.push(leftTo(waiter(5), nowMs));
+  }
+  expect(left).toEqual([1, -1, -1, -1, -1, -1]);
+  say(1, waiter(2, 1, 22), waiter(1, 1, 11), waiter(8, 2, 88));
+  expect(leftTo(waiter(5), 1600), 'one that has come since').toBe(1);
+});
+
 test('turns: when the other shard is blocked, the place is not left to it until its timer runs again', () => {
   const { say, leftTo, heartbeats } = made();
   heartbeats.beat(1);

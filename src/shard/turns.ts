@@ -1,4 +1,11 @@
-import { type Heartbeats, type QueueFirst, queueFirsts, queueRowCount, type QueueTable } from '../shm/index.ts';
+import {
+  type Heartbeats,
+  isTicketBefore,
+  type QueueFirst,
+  queueFirsts,
+  queueRowCount,
+  type QueueTable,
+} from '../shm/index.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import { readTurn, type WaitingRoom } from './waiting-room.ts';
 
@@ -9,11 +16,12 @@ import { readTurn, type WaitingRoom } from './waiting-room.ts';
  */
 const looksMax = 2;
 const patienceMs = 500;
-/** Then that waiter is passed over for so long; and a shard that is blocked, until its timer runs again. */
+/** Then those it had to look at are passed over for so long; and a shard that is blocked, until its timer runs again. */
 const ignoredMs = 1000;
 
 /** What this shard remembers of the others in one queue. By shard. */
 interface Memory {
+  /** The newest of the firsts that it looked at for nothing. */
   readonly ignoredTickets: Int32Array;
   readonly ignoredUntilMs: Float64Array;
   /** The beat at which it was seen to be blocked; -1 = it was not. */
@@ -69,7 +77,7 @@ export class Turns {
       const hasLooked = ((this.#heartbeats.read(shard) - memory.leftAtBeat) | 0) >= looksMax;
       if (!hasLooked && nowMs - memory.leftSinceMs < patienceMs) return shard;
       if (hasLooked) {
-        memory.ignoredTickets[shard] = ticket;
+        memory.ignoredTickets[shard] = this.#newestOf(room.order.row, shard, ticket);
         memory.ignoredUntilMs[shard] = nowMs + ignoredMs;
       } else memory.blockedAtBeats[shard] = this.#heartbeats.read(shard);
     }
@@ -95,7 +103,7 @@ export class Turns {
       const ignored = memory !== undefined && nowMs < memory.ignoredUntilMs[shard]!;
       for (let index = 0; index < count; index++) {
         const seen = this.#seen[index]!;
-        if (ignored && memory.ignoredTickets[shard] === seen.ticket) continue;
+        if (ignored && !isTicketBefore(memory.ignoredTickets[shard]!, seen.ticket)) continue;
         if (seen.part !== 0 && room.isPartFull(seen.part, nowMs)) continue;
         const rival = best >= 0 ? this.#best : than;
         if (rival !== null && !order.isBefore(seen, rival, nowMs)) continue;
@@ -106,6 +114,16 @@ export class Turns {
       }
     }
     return best;
+  }
+
+  /** Ticket of the one of that shard's firsts that came last. A shard that has looked has looked at all of them. */
+  #newestOf(row: number, shard: number, ticket: number): number {
+    let newest = ticket;
+    for (let left = this.#table.readFirsts(row, shard, this.#seen); left > 0; left--) {
+      const seen = this.#seen[left - 1]!.ticket;
+      if (isTicketBefore(newest, seen)) newest = seen;
+    }
+    return newest;
   }
 
   #memoryOf(row: number): Memory {
