@@ -24,7 +24,7 @@ export const economyRows = {
     unit: 'micros',
     source: 'series',
     labels: ['pool', 'model', 'sku'],
-    help: 'Estimated time that endpoints worked for requests: prompts, and tokens less what other streams got meanwhile.',
+    help: 'Estimated time that endpoints worked for requests: for their prompts, and their part of the time in which answers were written.',
   },
   endpointThroughput: {
     name: 'penstock_endpoint_throughput_tokens_per_second',

@@ -72,6 +72,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     const nowMs = clock.refresh();
     const cause = String(response.status);
     this.#health.noteHead(exchange, response);
+    this.#meter.head(exchange, response.status);
     if (this.tryAgain(exchange, cause, exchange.endpointIndex)) return;
     exchange.responseHead.take(response);
     if (exchange.pickText !== '') exchange.responseHead.set('x-penstock-pick', exchange.pickText);

@@ -163,6 +163,8 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   /** WorkMeter: when it was sent, 0 = not yet; and prompt tokens to be computed for it, 0 = it is no such request. */
   sentMs = 0;
   promptWork = 0;
+  /** WorkMeter: the status of its answer says that nothing was computed. */
+  isRefused = false;
   /** WorkMeter: how long its endpoint worked for its prompt, and the readings of the endpoint's clock it counts from. */
   promptMs = 0;
   tokenMsAtStart = 0;
@@ -261,6 +263,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.textSinceEvent = 0;
     this.sentMs = 0;
     this.promptWork = 0;
+    this.isRefused = false;
     this.promptMs = 0;
     this.tokenMsAtStart = 0;
     this.answerMsAtStart = 0;

@@ -33,8 +33,8 @@ interface MeterParts {
  * What an attempt has its endpoint do: prompt tokens that wait to be computed, tokens as they come, and how long the endpoint
  * worked for it. Of one attempt, in this order:
  *
- *   placed ──▶ sent ──▶ promptDone ──▶ events* ──▶ usage ──▶ settle
- *      └─────────┴──────────┴────────────┴───────────────────▲   whenever it ends
+ *   placed ──▶ sent ──▶ head ──▶ promptDone ──▶ events* ──▶ usage ──▶ settle
+ *      └─────────┴────────┴──────────┴────────────┴───────────────────▲   whenever it ends
  *
  *   legPlaced ──▶ legDone ──▶ settleLeg    of the endpoint that computes the prompt for another; unpaired: it has not
  */
@@ -93,6 +93,11 @@ export class WorkMeter {
     this.#beginAnswer(exchange, pool);
   }
 
+  /** The head of the answer is here, whether it is taken or the request tried again. */
+  head(exchange: GatewayExchange, status: number): void {
+    exchange.isRefused = status >= refusedFrom;
+  }
+
   /** Endpoint `index` is to compute the prompt for the one the answer comes from. True: some endpoint held some of it. */
   legPlaced(exchange: GatewayExchange, leg: PrefillLeg, pool: PoolRuntime, index: number): boolean {
     this.#advance(pool, index, 1);
@@ -133,13 +138,12 @@ export class WorkMeter {
     const { slot } = pool.view.endpoints[exchange.endpointIndex]!;
     if (exchange.promptWork === 0) return;
     this.#advance(pool, exchange.endpointIndex, 0);
-    const { status } = exchange.responseHead;
-    const waitedMs = nowMs - exchange.sentMs;
-    if (status < refusedFrom) {
+    const { isRefused } = exchange;
+    if (!isRefused) {
       this.#chargePrompt(exchange, pool);
       this.#notePromptTokens(exchange, pool);
     }
-    pool.kv?.answerBegan(exchange, exchange.isEventStream ? waitedMs : 0);
+    pool.kv?.answerBegan(exchange, exchange.isEventStream && !isRefused ? nowMs - exchange.sentMs : 0);
     givePending(pool.view, exchange);
     if (!exchange.isAnswering) this.#beginAnswer(exchange, pool);
     if (exchange.isEventStream) this.#count(exchange, slot, events);
@@ -184,12 +188,12 @@ export class WorkMeter {
     const clock = pool.clocks[index]!;
     this.#advance(pool, index, 0);
     clock.end(exchange.isAnswering);
-    const { sentMs, firstByteMs } = exchange;
-    const isAnswered = sentMs > 0 && firstByteMs >= sentMs;
-    if (sentMs > 0 && !isAnswered) this.#chargePrompt(exchange, pool);
+    const { sentMs, firstByteMs, isRefused } = exchange;
+    const isCharged = sentMs > 0 && !isRefused;
+    if (isCharged && firstByteMs < sentMs) this.#chargePrompt(exchange, pool);
     givePending(pool.view, exchange);
     exchange.promptWork = 0;
-    if (sentMs === 0 || (isAnswered && exchange.responseHead.status >= refusedFrom)) return;
+    if (!isCharged) return;
     const answerMs = exchange.isAnswering ? clock.answerMs - exchange.answerMsAtStart : 0;
     const ms = Math.min(this.#parts.clock.nowMs - sentMs, exchange.promptMs + answerMs);
     this.#parts.accountant.noteGpuTime(exchange, pool.config.endpoints[index]!.sku ?? '', ms);

@@ -106,6 +106,26 @@ test('gpu seconds: when an endpoint refuses, or is asked for something else, the
   expect(gateway.counts('penstock_gpu_seconds_total')).toEqual({});
 });
 
+test('gpu seconds: when an endpoint refuses after a while, and another is asked or nobody is left, that time is charged to nobody', async () => {
+  const two = yaml('round_robin')
+    .replace('attempts: 0', 'attempts: 1')
+    .replace('[{ url: "$UPSTREAM",', '[{ url: "$UPSTREAM0", sku: a100 }, { url: "$UPSTREAM1",');
+  const gateway = await rig({ upstreamCount: 2, yaml: two, listener: 'filter_chains: [edge]' });
+  const client = await gateway.client();
+  client.send(chatRequest(bodyOf(100_000))); // 20 s at the rate that is assumed at first.
+  const first = await gateway.upstreams[0]!.accept();
+  await first.request();
+  await gateway.pass(1000);
+  first.send('HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n');
+  const second = await gateway.upstreams[1]!.accept();
+  await second.request();
+  await gateway.pass(1000);
+  second.send('HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n');
+  expect((await client.response()).status).toBe(503);
+  expect(await logged(gateway, 1)).toBeUndefined();
+  expect(gateway.counts('penstock_gpu_seconds_total')).toEqual({});
+});
+
 test('gpu seconds: when an answer comes whole, they are no more than the time it took', async () => {
   const gateway = await start();
   const peer = await send(gateway, bodyOf(10, false));
