@@ -13,8 +13,7 @@ export interface PendingPrompt {
 export function addPending(view: PoolView, prompt: PendingPrompt, index: number, tokens: number): void {
   const { slot } = view.endpoints[index]!;
   prompt.aheadTokens = view.pendingTokens(slot);
-  prompt.pendingTokens = tokens;
-  view.fleet.addPending(slot, tokens);
+  prompt.pendingTokens = view.fleet.addPending(slot, tokens);
 }
 
 /** Nothing of it waits at its endpoint any more, however that came. */

@@ -279,8 +279,7 @@ export class Dispatcher implements UpstreamEvents, AttemptControl {
     if (exchange.probes !== Probe.none) leases.take(exchange, Lease.probe);
     if (connection !== null) leases.take(exchange, Lease.connection);
     leases.take(exchange, Lease.tokens);
-    exchange.reservedTokens = tokensToReserve(exchange);
-    fleet.addTokens(endpoint.slot, exchange.reservedTokens);
+    exchange.reservedTokens = fleet.addTokens(endpoint.slot, tokensToReserve(exchange));
     this.flow.noteAttempt(exchange);
     exchange.endpointIndex = index;
     if (split === Split.alone) this.prefill.noteAlone(exchange);

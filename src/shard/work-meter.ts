@@ -61,7 +61,7 @@ export class WorkMeter {
     if (isPaired) isHit = exchange.leg!.isKnown;
     else if (hasPrompt) isHit = pool.kv.place(exchange, index);
     else addPending(pool.view, exchange, index, bodyTokens);
-    exchange.promptWork = isPaired ? 1 : exchange.pendingTokens; // Computed elsewhere but for its last token.
+    exchange.promptWork = isPaired ? 1 : Math.max(1, exchange.pendingTokens); // Computed elsewhere but for its last token.
     exchange.tokensPerEvent = pool.learned.eventTokens.of(url);
     const clock = pool.clocks[index]!;
     exchange.tokenMsAtStart = clock.tokenMs;
@@ -104,7 +104,7 @@ export class WorkMeter {
     let isHit = false;
     if (pool.kv !== null && exchange.prompt !== null) isHit = pool.kv.place(leg, index);
     else addPending(pool.view, leg, index, Math.max(1, promptTokensOf(exchange, pool)));
-    leg.promptWork = leg.pendingTokens;
+    leg.promptWork = Math.max(1, leg.pendingTokens);
     leg.promptMs = -1;
     leg.tokenMsAtStart = pool.clocks[index]!.tokenMs;
     pool.clocks[index]!.begin();

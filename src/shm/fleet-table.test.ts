@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import type { EndpointScrape } from './endpoint-scrape.ts';
 import { EndpointState, FleetTable } from './fleet-table.ts';
-import type { EndpointScrape } from './fleet-table.ts';
 import { otherRow, wholeRow } from './health-record.ts';
 import { createSharedMemory } from './memory.ts';
 
@@ -99,6 +99,27 @@ test('fleet-table: when a shard gives back what it does not hold, it fails, even
   expect([control.inflight(slot), control.connections(slot), control.inflightTokens(slot)]).toEqual([1, 1, 100]);
   first.giveInflight(slot);
   expect(() => first.giveInflight(slot)).toThrow('given back more often');
+});
+
+// Whoever announces bodies of 64 MiB a hundred times would otherwise make the count negative, which ends the thread.
+test('fleet-table: when more tokens are counted than a word holds, what does not go in is not, and all of it can be given back', () => {
+  const { control, first, second } = tables();
+  const slot = control.claim();
+  const held = [first, second].map((shard) => ({
+    shard,
+    tokens: Array.from({ length: 300 }, () => shard.addTokens(slot, 16_777_216)),
+    pending: Array.from({ length: 300 }, () => shard.addPending(slot, 18_119_394)),
+  }));
+  for (const { tokens, pending } of held) {
+    expect([tokens[0], tokens.at(-1), pending[0], pending.at(-1)]).toEqual([16_777_216, 0, 18_119_394, 0]);
+  }
+  expect(control.inflightTokens(slot)).toBeGreaterThan(2_000_000_000);
+  expect(control.pendingTokens(slot)).toBeGreaterThan(2_000_000_000);
+  for (const { shard, tokens, pending } of held) {
+    for (const each of tokens) shard.addTokens(slot, -each);
+    for (const each of pending) shard.addPending(slot, -each);
+  }
+  expect([control.inflightTokens(slot), control.pendingTokens(slot)]).toEqual([0, 0]);
 });
 
 test('fleet-table: when a call is not for this thread or slot, it fails instead of writing elsewhere', () => {

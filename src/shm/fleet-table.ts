@@ -1,4 +1,5 @@
 import { assert, fail } from '../core/assert.ts';
+import type { EndpointScrape } from './endpoint-scrape.ts';
 import { wholeRow } from './health-record.ts';
 import { HealthTable } from './health-table.ts';
 import type { SharedMemory } from './memory.ts';
@@ -26,9 +27,8 @@ import type { SharedCounts } from './shared-counts.ts';
  * | weight              | 96   | Float64, as configured    | control                                    |
  * | capacity            | 104  | requests, 0 = unknown     | control                                    |
  *
- * After the records, one shadow row a shard, 16 bytes a slot: inflight (0), inflightTokens (4), connections (8),
- * pendingTokens (12). Writer:
- * that shard, plainly; it says what part of the totals is its own, so control can take it back when the shard died.
+ * After the records, one shadow row a shard, 16 bytes a slot: inflight (0), inflightTokens (4), connections (8), pendingTokens
+ * (12). Writer: that shard, plainly; it says what part of the totals is its own, so control can take it back when it died.
  */
 export const EndpointState = { free: 0, healthy: 1, unhealthy: 2, draining: 3 } as const;
 export type EndpointState = (typeof EndpointState)[keyof typeof EndpointState];
@@ -62,21 +62,6 @@ const countNames = ['inflight', 'inflight_tokens', 'connections', 'pending_token
 const closed = -0x4000_0000;
 const seqlockTriesMax = 64;
 
-/**
- * Of an older scrape nothing is believed, whatever it decides: about three of the longest intervals between two (1024 endpoints
- * are read every 5 s). What a gateway counts itself goes on.
- */
-export const scrapeStaleMs = 15_000;
-
-export interface EndpointScrape {
-  queueDepth: number;
-  runningRequests: number;
-  /** 0..1. */
-  kvCacheUsageRatio: number;
-  /** Clock reading; how old it may be is up to the reader, at most `scrapeStaleMs`. */
-  scrapedAtMs: number;
-}
-
 /** The zeroed table with every slot free. */
 export function fleetMemory(shardCount: number, endpointCountMax: number): SharedArrayBuffer {
   const memory = new SharedArrayBuffer(endpointCountMax * recordBytes + shardCount * rowBytesOf(endpointCountMax));
@@ -105,10 +90,13 @@ export class FleetTable implements SharedCounts {
   /** This shard's shadow row; empty for control. */
   readonly #row: Int32Array;
   readonly #memory: SharedArrayBuffer;
+  /** A shard's part of a word: clients announce bodies of gigabytes as often as they like, and no sum of them may wrap. */
+  readonly #tokensMax: number;
 
   /** `shardIndex` is -1 for control. */
   constructor(memory: SharedMemory, shardIndex: number) {
     assert(shardIndex >= -1 && shardIndex < memory.shardCount, 'shardIndex < shardCount');
+    this.#tokensMax = Math.floor(0x7fff_ffff / memory.shardCount);
     this.endpointCountMax = memory.endpointCountMax;
     this.#shardCount = memory.shardCount;
     this.#isControl = shardIndex === -1;
@@ -324,22 +312,27 @@ export class FleetTable implements SharedCounts {
     this.#give(slot, connectionsWord);
   }
 
-  /** `delta` < 0 gives back: before the inflight count of the same exchange, so that a freed slot has no tokens. */
-  addTokens(slot: number, delta: number): void {
-    this.#addTo(slot, tokensWord, delta);
+  /**
+   * `delta` < 0 gives back: before the inflight count of the same exchange, so that a freed slot has no tokens. Returns what was
+   * added: less than `delta` where a shard has as many there as it can count.
+   */
+  addTokens(slot: number, delta: number): number {
+    return this.#addTo(slot, tokensWord, delta);
   }
 
   /** As `addTokens`. */
-  addPending(slot: number, delta: number): void {
-    this.#addTo(slot, pendingWord, delta);
+  addPending(slot: number, delta: number): number {
+    return this.#addTo(slot, pendingWord, delta);
   }
 
-  #addTo(slot: number, word: number, delta: number): void {
+  #addTo(slot: number, word: number, delta: number): number {
     const at = (slot << rowShift) + word;
-    const held = this.#row[at]! + delta;
+    const before = this.#row[at]!;
+    const held = Math.min(this.#tokensMax, before + delta);
     if (!(held >= 0)) fail('tokens given back more than taken', slot, delta);
     this.#row[at] = held;
-    Atomics.add(this.#words, (slot << recordShift) + word, delta);
+    Atomics.add(this.#words, (slot << recordShift) + word, held - before);
+    return held - before;
   }
 
   #tryTake(slot: number, word: number, countMax: number): boolean {

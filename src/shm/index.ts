@@ -6,7 +6,7 @@
  * changed by Atomics. Nothing here blocks: a taker that finds no room returns at once.
  *
  * Read in this order: memory (what exists, how large), shared-counts and budget (the smallest example of totals and
- * shadows), fleet-table (what all threads know of each endpoint), fault, ejection, health-record and health-table (what
+ * shadows), fleet-table and endpoint-scrape (what all threads know of each endpoint), fault, ejection, health-record and health-table (what
  * they think of it), work-table (what it gets done), admission (who is let in), slab-pool (body memory), histogram, series (metrics), heartbeats (who is
  * alive), queue-table, flow-cells and bells (who waits for a place, whose turn it is, how shards wake each other). model-table and resident-table (what endpoints say they have, and have in
  * memory). prefix-horizon and prefix-index know which
@@ -18,8 +18,9 @@ export { Bells } from './bells.ts';
 export { SharedBudget } from './budget.ts';
 export type { EjectionRule } from './ejection.ts';
 export { Fault, faultNames } from './fault.ts';
-export { EndpointState, FleetTable, scrapeStaleMs } from './fleet-table.ts';
-export type { EndpointScrape } from './fleet-table.ts';
+export { scrapeStaleMs } from './endpoint-scrape.ts';
+export type { EndpointScrape } from './endpoint-scrape.ts';
+export { EndpointState, FleetTable } from './fleet-table.ts';
 export { FlowCells, flowCellCount } from './flow-cells.ts';
 export { firstModelRow, healthRowCount, otherRow, wholeRow } from './health-record.ts';
 export { HealthTable, Probe } from './health-table.ts';

@@ -139,8 +139,7 @@ export class PrefillStep implements LegEvents {
     if (leg.probes !== Probe.none) leases.take(exchange, Lease.prefillProbe);
     leases.take(exchange, Lease.prefillConnection);
     leases.take(exchange, Lease.prefillTokens);
-    leg.reservedTokens = exchange.splitTokens + 1; // The engine has to say one.
-    fleet.addTokens(endpoint.slot, leg.reservedTokens);
+    leg.reservedTokens = fleet.addTokens(endpoint.slot, exchange.splitTokens + 1); // The engine has to say one.
     leg.endpointIndex = index;
     leg.endpointUrl = endpoint.address.url;
     pool.residents.place(leg, index, clock.nowMs);
