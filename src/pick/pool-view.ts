@@ -171,12 +171,16 @@ export class PoolView {
     return this.#rates === null ? 0 : (this.fleet.pendingTokens(slot) / this.#rates.of(url)) * 1000;
   }
 
-  /** Whether any endpoint, or any that `fits`, could take another request, whatever that is. */
-  hasRoom(nowMs: number, fits: Uint8Array | null): boolean {
+  /** Whether any endpoint, or any that `fits` and has the model, could take another request, whatever that is. Moves `fit`. */
+  hasRoom(nowMs: number, fits: Uint8Array | null, modelKey: number = 0): boolean {
+    const { fleet } = this;
+    const fit = modelKey === 0 ? null : this.fit;
+    fit?.begin({ modelKey, contextTokens: 0 });
     for (let index = 0; index < this.endpoints.length; index++) {
       const { slot, weight } = this.endpoints[index]!;
-      if (weight <= 0 || (fits !== null && fits[index] === 0)) continue;
-      if (this.fleet.state(slot) === EndpointState.healthy && !this.#isFull(index, nowMs)) return true;
+      if (weight <= 0 || (fits !== null && fits[index] === 0) || fit?.admits(index) === false) continue;
+      if (fleet.state(slot) !== EndpointState.healthy || fleet.isEjected(slot, nowMs)) continue;
+      if (!this.#isFull(index, nowMs)) return true;
     }
     return false;
   }

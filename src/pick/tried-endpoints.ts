@@ -6,6 +6,10 @@ export class TriedEndpoints {
   readonly #indexes = new Int32Array(countMax);
   #count = 0;
 
+  get isEmpty(): boolean {
+    return this.#count === 0;
+  }
+
   has(index: number): boolean {
     for (let at = 0; at < this.#count; at++) if (this.#indexes[at] === index) return true;
     return false;

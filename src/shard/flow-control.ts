@@ -1,6 +1,6 @@
 import type { Accountant } from '../account/index.ts';
 import { Lease, noDeadline, Phase, Priority } from '../exchange/index.ts';
-import type { Bells, QueueFirst, QueueTable } from '../shm/index.ts';
+import { type Bells, queueFirst, type QueueTable } from '../shm/index.ts';
 import type { Closer } from './closer.ts';
 import type { GatewayExchange } from './gateway-exchange.ts';
 import { enterPool, PoolStay } from './pool-entry.ts';
@@ -46,7 +46,7 @@ export class FlowControl {
   readonly #rooms: WaitingRoom[] = [];
   /** Places of these have come free since the last look. */
   readonly #freed: PoolRuntime[] = [];
-  readonly #newcomer: QueueFirst = { level: 0, flow: 0, ticket: 0, part: 0 };
+  readonly #newcomer = queueFirst();
   /** Scratch of `#tryTarget`. */
   readonly #stayOfQueue = new PoolStay();
   #isOfferScheduled = false;
@@ -164,7 +164,7 @@ export class FlowControl {
   #offer(room: WaitingRoom): boolean {
     const { nowMs } = this.#state.parts.clock;
     const round = ++this.#round;
-    const full: Uint8Array[] = []; // Parts of the pool, as targets ask for them.
+    const full: GatewayExchange[] = []; // Who found all that they have use for full.
     for (let passes = 0; passes < passesMax;) {
       const exchange = room.first(nowMs, round, full);
       if (exchange === null) return true;
@@ -176,7 +176,7 @@ export class FlowControl {
       const hasEndpoint = view.count + view.probationCount > 0;
       const isFree = hasEndpoint && hasConnection(exchange.pool!);
       let isFull = !isFree && (hasEndpoint || view.fullCount > 0);
-      if (isFull && isFullForAll) {
+      if (isFull && (hasEndpoint ? isFullForAll : room.isFull(nowMs))) {
         this.#turns.noteFull(room);
         return false;
       }
@@ -191,7 +191,7 @@ export class FlowControl {
         isFull = found === 0;
         if (isFull && isFullForAll) return false;
       }
-      if (isFull && split === null) full.push(exchange.fits!);
+      if (isFull && split === null) full.push(exchange);
       exchange.passedRound = round; // There is nothing for it; there may be for those behind it.
       passes++;
     }

@@ -111,8 +111,9 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
   queuedKib = 0;
   /** Whose request it is there. */
   queueFlow = 0;
-  /** Which part of the pool it has use for. */
+  /** Which part of the pool it has use for, and which model its endpoint has to have. */
   queuePart = 0;
+  queueModel = 0;
   /** Which part of the pool had no room when it was tried last, though others had; 0 = none. */
   missingPart = 0;
   /** In which look at the queue it was passed over. */
@@ -231,6 +232,7 @@ export class GatewayExchange extends Exchange implements UpstreamUser, KvPickReq
     this.fullTargets = 0;
     this.queueFlow = 0;
     this.queuePart = 0;
+    this.queueModel = 0;
     this.missingPart = 0;
     this.flow = 0;
     this.hasTurn = false;

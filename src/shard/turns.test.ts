@@ -16,7 +16,7 @@ function made(fairness: Fairness = 'none') {
   const heartbeats = new Heartbeats(memory);
   const fullParts = new Set<number>();
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- What is read of it is here.
-  const room = { order, isPartFull: (part: number) => fullParts.has(part) } as unknown as WaitingRoom;
+  const room = { order, isFullFor: ({ part }: QueueFirst) => fullParts.has(part) } as unknown as WaitingRoom;
   const turns = new Turns(tables[0]!, heartbeats);
   const say = (shard: number, ...firsts: QueueFirst[]): void => tables[shard]!.publish(row, firsts, firsts.length);
   /** Who the place is left to by the first of shard 0. */
@@ -29,7 +29,7 @@ function made(fairness: Fairness = 'none') {
   return { turns, room, say, leftTo, heartbeats, cells, fullParts };
 }
 
-const waiter = (ticket: number, level = 1, flow = 0, part = 0): QueueFirst => ({ level, flow, ticket, part });
+const waiter = (ticket: number, level = 1, flow = 0, part = 0): QueueFirst => ({ level, flow, ticket, part, model: 0 });
 
 test('turns: when several shards have somebody, the place is for the first of all', () => {
   const { say, leftTo, turns, room } = made();

@@ -2,6 +2,7 @@ import {
   type Heartbeats,
   isTicketBefore,
   type QueueFirst,
+  queueFirst,
   queueFirsts,
   queueRowCount,
   type QueueTable,
@@ -39,8 +40,8 @@ export class Turns {
   readonly #heartbeats: Heartbeats;
   readonly #memories: (Memory | undefined)[] = Array.from({ length: queueRowCount }, () => undefined);
   readonly #seen = queueFirsts();
-  readonly #best: QueueFirst = { level: 0, flow: 0, ticket: 0, part: 0 };
-  readonly #own: QueueFirst = { level: 0, flow: 0, ticket: 0, part: 0 };
+  readonly #best = queueFirst();
+  readonly #own = queueFirst();
 
   constructor(table: QueueTable, heartbeats: Heartbeats) {
     this.#table = table;
@@ -104,9 +105,9 @@ export class Turns {
       for (let index = 0; index < count; index++) {
         const seen = this.#seen[index]!;
         if (ignored && !isTicketBefore(memory.ignoredTickets[shard]!, seen.ticket)) continue;
-        if (seen.part !== 0 && room.isPartFull(seen.part, nowMs)) continue;
         const rival = best >= 0 ? this.#best : than;
         if (rival !== null && !order.isBefore(seen, rival, nowMs)) continue;
+        if (room.isFullFor(seen, nowMs)) continue;
         best = shard;
         this.#best.level = seen.level;
         this.#best.flow = seen.flow;

@@ -41,10 +41,18 @@ export class WaitingRoom {
     return this.#count;
   }
 
-  /** Nobody who may only go there has use for a place that is free. */
-  isPartFull(part: number, nowMs: number): boolean {
-    const fits = this.parts[part - 1];
-    return fits !== undefined && this.view !== null && !this.view.hasRoom(nowMs, fits);
+  /** No endpoint could take anything. */
+  isFull(nowMs: number): boolean {
+    return this.view === null || !this.view.hasRoom(nowMs, null);
+  }
+
+  /** No endpoint could take anything that one has use for who waits, in whatever shard, for a part of the pool or for a model. */
+  isFullFor({ part, model }: Readonly<QueueFirst>, nowMs: number): boolean {
+    const { view } = this;
+    const fits = part === 0 ? null : this.parts[part - 1];
+    if (fits === undefined || view === null) return false;
+    const modelKey = view.fit?.isMixed === true ? model : 0;
+    return (fits !== null || modelKey !== 0) && !view.hasRoom(nowMs, fits, modelKey);
   }
 
   enter(exchange: GatewayExchange, nowMs: number): void {
@@ -54,6 +62,7 @@ export class WaitingRoom {
     const { flow } = exchange;
     exchange.queueFlow = flow;
     exchange.queuePart = exchange.fits === null ? 0 : this.parts.indexOf(exchange.fits) + 1;
+    exchange.queueModel = exchange.modelKey;
     const known = flows.get(flow);
     if (known !== undefined) known.waiting.push(exchange);
     else flows.set(flow, { flow, waiting: [exchange] });
@@ -84,15 +93,17 @@ export class WaitingRoom {
   }
 
   /**
-   * Whose turn it is in this shard, but for those passed over in this `round`, and those who may only go to endpoints that are
-   * `full`; null: nobody's.
+   * Whose turn it is in this shard, but for those passed over in this `round`, and those who have use for nothing else than
+   * one of `full`, for whom nothing is free; null: nobody's.
    */
-  first(nowMs: number, round: number, full: readonly (Uint8Array | null)[]): GatewayExchange | null {
+  first(nowMs: number, round: number, full: readonly GatewayExchange[]): GatewayExchange | null {
     for (let priority = priorityCount - 1; priority >= 0; priority--) {
       let best: GatewayExchange | null = null;
       let bestRank = 0;
       for (const { flow, waiting } of this.#flows[priority]!.values()) {
-        const exchange = waiting.find(({ passedRound, fits }) => passedRound !== round && !full.includes(fits));
+        const exchange = waiting.find(
+          (each) => each.passedRound !== round && !full.some((other) => wantsNoMore(each, other)),
+        );
         if (exchange === undefined) continue;
         const rank = this.order.rank(flow, nowMs);
         if (best === null || rank < bestRank || (rank === bestRank && isOlder(exchange, best))) {
@@ -152,11 +163,24 @@ export function readTurn(exchange: GatewayExchange, out: QueueFirst): void {
   out.flow = exchange.queueFlow;
   out.ticket = exchange.queueTicket;
   out.part = exchange.missingPart === 0 ? exchange.queuePart : exchange.missingPart;
+  out.model = exchange.queueModel;
 }
 
 /** Of the body, as far as it is known: what was announced, or what has come. */
 export function bodyBytes({ head, body }: GatewayExchange): number {
   return Math.max(0, head.contentLength, body.receivedBytes);
+}
+
+/** Every endpoint that would do for `exchange` would have done for `other`. */
+function wantsNoMore(exchange: GatewayExchange, other: GatewayExchange): boolean {
+  return (
+    exchange.pool === other.pool &&
+    other.tried.isEmpty &&
+    exchange.fits === other.fits &&
+    exchange.modelKey === other.modelKey &&
+    exchange.modelRow === other.modelRow &&
+    exchange.contextTokens >= other.contextTokens
+  );
 }
 
 function isOlder(one: GatewayExchange, other: GatewayExchange): boolean {

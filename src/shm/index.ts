@@ -53,6 +53,7 @@ export {
   flowBits,
   isTicketBefore,
   queuedKib,
+  queueFirst,
   queueFirsts,
   queueFirstsMax,
   queueLevelCount,

@@ -29,14 +29,15 @@ test('queue table: when a shard says who is first, the others read it whole, and
   const out = queueFirsts();
   expect(all[1]!.readFirsts(5, 0, out)).toBe(0);
   const firsts = [
-    { level: 2, flow: 0xff_ffff, ticket: -7, part: 30_000 },
-    { level: 0, flow: 0, ticket: 0, part: 0 },
-    { level: 3, flow: 1, ticket: 2 ** 31 - 1, part: 1 },
+    { level: 2, flow: 0xff_ffff, ticket: -7, part: 30_000, model: 0xffff_fffe },
+    { level: 0, flow: 0, ticket: 0, part: 0, model: 0 },
+    { level: 3, flow: 1, ticket: 2 ** 31 - 1, part: 1, model: 7 },
     ...Array.from({ length: queueFirstsMax - 3 }, (_, index) => ({
       level: 1,
       flow: index + 5,
       ticket: index,
       part: index,
+      model: 3 * index,
     })),
   ];
   for (const count of [1, 3, queueFirstsMax, 2]) {
@@ -68,7 +69,7 @@ test('queue table: when a shard died, nobody waits there and nobody is first the
   const { control, shards: all } = shards(2);
   for (const table of all) {
     table.note(3, 1, 2, 8);
-    table.publish(3, [{ level: 1, flow: 9, ticket: 4, part: 0 }], 1);
+    table.publish(3, [{ level: 1, flow: 9, ticket: 4, part: 0, model: 0 }], 1);
   }
   all[1]!.askEviction(3, 1);
   control.reclaimShard(0);

@@ -16,6 +16,7 @@ import type { SharedMemory } from './memory.ts';
  * | sequence                | odd: changing | that shard                          |
  * | firsts (8): who, ticket | see `publish` | that shard, under the sequence      |
  * | parts of the firsts (8) | 0 = any       | that shard, under the sequence      |
+ * | models of the firsts (8) | 0 = any      | that shard, under the sequence      |
  * | evictions by level (4)  | requests      | the others add, that shard takes    |
  *
  * A level is a priority, the lowest 0. A total is the sum over the shards, a few loads: two shards may let in the last one
@@ -30,6 +31,7 @@ const allRequestsWord = 8;
 const sequenceWord = 9;
 const firstsWord = 16;
 const partsWord = 32;
+const modelsWord = 40;
 const evictionsWord = 48;
 const seqlockTriesMax = 64;
 
@@ -52,6 +54,8 @@ export interface QueueFirst {
   ticket: number;
   /** Which part of the pool it has use for: a number that is up to the pool, 0 = any. */
   part: number;
+  /** Hash of the model that its endpoint has to have; 0 = none in particular. */
+  model: number;
 }
 
 export class QueueTable {
@@ -96,11 +100,12 @@ export class QueueTable {
     const sequence = Atomics.load(words, at + sequenceWord);
     Atomics.store(words, at + sequenceWord, sequence + 1);
     for (let index = 0; index < count; index++) {
-      const { level, flow, ticket, part } = firsts[index]!;
+      const { level, flow, ticket, part, model } = firsts[index]!;
       // The level is put above the flow, and 1 is added: 0 ends the list.
       Atomics.store(words, at + firstsWord + 2 * index, level * 2 ** flowBits + flow + 1);
       Atomics.store(words, at + firstsWord + 2 * index + 1, ticket);
       Atomics.store(words, at + partsWord + index, part);
+      Atomics.store(words, at + modelsWord + index, model);
     }
     if (count < queueFirstsMax) Atomics.store(words, at + firstsWord + 2 * count, 0);
     Atomics.store(words, at + sequenceWord, sequence + 2);
@@ -147,6 +152,7 @@ export class QueueTable {
         out[count]!.flow = first & ((1 << flowBits) - 1);
         out[count]!.ticket = Atomics.load(words, at + firstsWord + 2 * count + 1);
         out[count]!.part = Atomics.load(words, at + partsWord + count);
+        out[count]!.model = Atomics.load(words, at + modelsWord + count) >>> 0;
       }
       if (Atomics.load(words, at + sequenceWord) === sequence) return count;
     }
@@ -211,9 +217,13 @@ export class QueueTable {
   }
 }
 
+export function queueFirst(): QueueFirst {
+  return { level: 0, flow: 0, ticket: 0, part: 0, model: 0 };
+}
+
 /** A place for `readFirsts` to fill. */
 export function queueFirsts(): QueueFirst[] {
-  return Array.from({ length: queueFirstsMax }, () => ({ level: 0, flow: 0, ticket: 0, part: 0 }));
+  return Array.from({ length: queueFirstsMax }, () => queueFirst());
 }
 
 export function queuedKib(bytes: number): number {

@@ -185,7 +185,7 @@ test('fair queue: when the first of all is gone without a word, its place is lef
   const { queues } = gateway.shards[1]!.state.parts;
   const { row } = gateway.shard.state.runtime.pools[0]!.waitingRoom.order;
   queues.note(row, 2, 1, 0);
-  queues.publish(row, [{ level: 2, flow: 0, ticket: queues.drawTicket(row), part: 0 }], 1);
+  queues.publish(row, [{ level: 2, flow: 0, ticket: queues.drawTicket(row), part: 0, model: 0 }], 1);
   for (const path of ['/0', '/1', '/2']) await enter(gateway, get(path), 0);
   const startMs = performance.now();
   expect(await serve(gateway, peer, 3)).toEqual(['/0', '/1', '/2']);

@@ -1,21 +1,24 @@
 import { expect, test } from 'vitest';
 import { hashText } from '../../src/pick/index.ts';
 import { ModelTable } from '../../src/shm/index.ts';
-import { answerText, chatRequest, rig, type Rig } from '../rig/index.ts';
+import { answerText, chatRequest, type RawClient, rig, type Rig, until } from '../rig/index.ts';
 
 // Requests go to endpoints that say they have the model, and the room for its prompt.
 
 const endpoints = 'endpoints: [{ url: "$UPSTREAM0" }, { url: "$UPSTREAM1" }, { url: "$UPSTREAM2" }]';
 const pool = `pools: [{ name: p, engine: none, picker: PICKER, retries: { attempts: 0 }, ejection: { consecutive_failures: 100 }, ${endpoints} }]`;
 
+type Lists = readonly (Record<string, number> | null)[];
+
 /** Upstreams answer with their number; `lists`: what each says it has, with how many tokens. */
-async function fleet(
-  lists: readonly (Record<string, number> | null)[],
-  yaml = pool,
-  picker = 'round_robin',
-): Promise<Rig> {
-  const gateway = await rig({ upstreamCount: lists.length, yaml: yaml.replace('PICKER', picker) });
+async function fleet(lists: Lists, yaml = pool, picker = 'round_robin'): Promise<Rig> {
+  const gateway = await silentFleet(lists, yaml.replace('PICKER', picker));
   for (const [index, upstream] of gateway.upstreams.entries()) upstream.answerAll(answerText(`${index}`));
+  return gateway;
+}
+
+async function silentFleet(lists: Lists, yaml: string, shardCount = 1): Promise<Rig> {
+  const gateway = await rig({ upstreamCount: lists.length, shardCount, yaml });
   const table = new ModelTable(gateway.memory, -1);
   for (const [index, list] of lists.entries()) {
     const models = Object.entries(list ?? {});
@@ -125,4 +128,62 @@ test('models: when no models are configured, GET /v1/models is what endpoints li
   });
   expect(JSON.parse((await get('/v1/models/org%2Fb')).text)).toMatchObject({ id: 'org/b', parent: 'a' });
   expect((await get('/v1/models/x')).text).toMatch(/^[012]$/);
+});
+
+// A pool is one queue, and those in it have use for different endpoints.
+test.each([0, 1])(
+  'models: when many wait for the endpoint with their model, requests for others are served at once, from shard %d too',
+  async (shardIndex) => {
+    const yaml = pool.replace('PICKER', 'round_robin, inflight_max: 1').replace(', { url: "$UPSTREAM2" }', '');
+    const gateway = await silentFleet([{ a: 0 }, { b: 0 }], yaml, 2);
+    gateway.upstreams[1]!.answerAll(answerText('1'));
+    const send = async (model: string, shard: number): Promise<RawClient> => {
+      const before = gateway.phases().length;
+      const client = await gateway.client(shard);
+      client.send(chatRequest(JSON.stringify({ model, messages })));
+      await until(() => gateway.phases().length > before, 'it is here');
+      return client;
+    };
+    const queued = (): number => gateway.phases().filter((phase) => phase === 'queued').length;
+    const clients: RawClient[] = [];
+    for (let count = 0; count < 12; count++) clients.push(await send('a', 0));
+    expect(queued()).toBe(11);
+    for (let count = 0; count < 4; count++) {
+      const client = await send('b', shardIndex);
+      expect(queued(), 'no turn is left to anybody').toBe(11);
+      expect((await client.response()).text).toBe('1');
+      client.destroy();
+      await until(() => gateway.phases().length === 12, 'it is over');
+    }
+    const peer = await gateway.upstreams[0]!.accept();
+    for (const client of clients) {
+      await peer.request();
+      peer.send(answerText('0'));
+      expect((await client.response()).text).toBe('0');
+    }
+  },
+);
+
+test('models: when one that is too long for what is free waits first, a short one behind it is served', async () => {
+  const yaml = pool.replace('PICKER', 'round_robin, inflight_max: 1').replace(', { url: "$UPSTREAM2" }', '');
+  const gateway = await silentFleet([{ a: 1000 }, { a: 5000 }], yaml);
+  const send = async (bytes: number, phase: string): Promise<RawClient> => {
+    const before = gateway.phases().filter((each) => each === phase).length;
+    const client = await gateway.client();
+    client.send(chatRequest(JSON.stringify({ model: 'a', messages: [{ role: 'user', content: 'x'.repeat(bytes) }] })));
+    await until(() => gateway.phases().filter((each) => each === phase).length > before, `it is ${phase}`);
+    return client;
+  };
+  await send(8000, 'waiting');
+  const short = await send(100, 'waiting');
+  await send(8000, 'queued');
+  const next = await send(100, 'queued');
+  const peer = await gateway.upstreams[0]!.accept();
+  await peer.request();
+  peer.send(answerText('first'));
+  expect((await short.response()).text).toBe('first');
+  await peer.request();
+  peer.send(answerText('second'));
+  expect((await next.response()).text).toBe('second');
+  expect(gateway.phases().filter((phase) => phase === 'queued').length, 'the long one').toBe(1);
 });
