@@ -1,48 +1,31 @@
 import { expect, test } from 'vitest';
-import { createSharedMemory, EndpointState, FleetTable, otherRow } from '../shm/index.ts';
 import { DecodeChoice } from './decode-choice.ts';
 import { servedBy, Serves } from './endpoint-role.ts';
+import { fleetOf, promptOf, requestOf } from './fixtures/pool.ts';
 import type { KvPicker } from './kv/kv-picker.ts';
 import { pickEndpoint } from './pick.ts';
 import { openRule, PoolView } from './pool-view.ts';
-import { PromptKeys } from './kv/prompt-keys.ts';
-import { TriedEndpoints } from './tried-endpoints.ts';
 
 type Role = 'prefill' | 'decode' | 'both';
 
 function pool(protocol: 'vllm' | 'sglang', roles: readonly Role[], matched: readonly number[] = []) {
-  const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 8, bufferedBytesMax: 1024 });
-  const control = new FleetTable(memory, -1);
-  const fleet = new FleetTable(memory, 0);
-  const endpoints = roles.map((role, index) => {
-    const slot = control.claim();
-    control.setState(slot, EndpointState.healthy);
-    return { url: `http://10.0.0.${index}:8000`, slot, weight: 1, serves: servedBy(protocol, role) };
-  });
+  const serving = roles.map((role) => ({ serves: servedBy(protocol, role) }));
+  const { control, fleet, endpoints } = fleetOf(roles.length, serving);
   const view = new PoolView(endpoints, fleet, openRule);
   const kv = { matchedTokens: (index: number) => matched[index] ?? 0 } as KvPicker;
   const choice = new DecodeChoice(roles.length, 256, kv);
-  const prompt = new PromptKeys();
-  const request = (splitTokens: number, wants: number = Serves.whole | Serves.decode) => ({
-    ...{
-      hashKey: 0,
-      tried: new TriedEndpoints(),
-      modelRow: otherRow,
-      modelKey: 0,
-      contextTokens: 0,
-      mayProbe: true,
-      fits: null,
-    },
-    ...{ splitTokens, prompt, wants },
-  });
-  const pick = (splitTokens: number, wants?: number): [index: number, isAlone: boolean] => {
-    const made = request(splitTokens, wants);
+  const prompt = promptOf({ prompt: 'What does the gauge say?' });
+  const pick = (
+    splitTokens: number,
+    wants: number = Serves.whole | Serves.decode,
+  ): [index: number, isAlone: boolean] => {
+    const made = { ...requestOf(prompt), splitTokens, wants };
     const index = pickEndpoint(view, choice, made, 1000);
     if (index < 0) return [index, false];
     fleet.giveInflight(endpoints[index]!.slot);
     return [index, choice.isServedAlone(view, made, index)];
   };
-  const load = (index: number, tokens: number): void => fleet.addTokens(endpoints[index]!.slot, tokens);
+  const load = (index: number, tokens: number): void => void fleet.addTokens(endpoints[index]!.slot, tokens);
   const scraped = (index: number, kvCacheUsageRatio: number): void =>
     control.publishScrape(endpoints[index]!.slot, {
       queueDepth: 0,
@@ -50,7 +33,7 @@ function pool(protocol: 'vllm' | 'sglang', roles: readonly Role[], matched: read
       kvCacheUsageRatio,
       scrapedAtMs: 1000,
     });
-  return { pick, load, scraped, choice };
+  return { pick, load, scraped };
 }
 
 test('decode choice: when endpoints have different loads, the least loaded answers, wherever the prompt is cached', () => {

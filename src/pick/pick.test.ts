@@ -1,54 +1,28 @@
 import { expect, test } from 'vitest';
-import { createSharedMemory, EndpointState, Fault, FleetTable, otherRow, Probe } from '../shm/index.ts';
+import { EndpointState, Fault, otherRow, Probe } from '../shm/index.ts';
+import { Random } from '../sim/random.ts';
+import { fleetOf, requestOf } from './fixtures/pool.ts';
 import { allFull, pickEndpoint } from './pick.ts';
 import { makePicker } from './pickers.ts';
 import { openRule, type PickRequest, PoolView } from './pool-view.ts';
-import { TriedEndpoints } from './tried-endpoints.ts';
 
 const rule = { consecutiveFailures: 1, baseMs: 1000, maxMs: 60_000 };
 const pickerNames = ['round_robin', 'random', 'least_request', 'least_load', 'kv_aware', 'consistent_hash'] as const;
 type PickerName = (typeof pickerNames)[number];
 
-/** mulberry32: every run draws the same numbers. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
-  };
-}
-
 const endpointCount = 3;
 
+function seeded(seed: number): () => number {
+  const random = new Random(seed);
+  return () => random.ratio();
+}
+
 function pool(pickerName: PickerName, slowStartMs = 10_000, inflightMax = 0) {
-  const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 8, bufferedBytesMax: 1024 });
-  const control = new FleetTable(memory, -1);
-  const fleet = new FleetTable(memory, 0);
-  const endpoints = Array.from({ length: endpointCount }, (_, index) => {
-    const slot = control.claim();
-    control.setState(slot, EndpointState.healthy);
-    return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
-  });
+  const { control, fleet, endpoints } = fleetOf(endpointCount);
   const view = new PoolView(endpoints, fleet, { ...openRule, inflightMax, slowStartMs });
   const picker = makePicker(pickerName, endpointCount, { random: seeded(7), shardIndex: 0 });
   const pick = (nowMs: number, request: Partial<PickRequest> = {}): number =>
-    pickEndpoint(
-      view,
-      picker,
-      {
-        hashKey: 0,
-        tried: new TriedEndpoints(),
-        modelRow: otherRow,
-        modelKey: 0,
-        contextTokens: 0,
-        mayProbe: true,
-        fits: null,
-        ...request,
-      },
-      nowMs,
-    );
+    pickEndpoint(view, picker, { ...requestOf(null), ...request }, nowMs);
   /** One fault, which is enough. */
   const eject = (index: number, nowMs: number): void => {
     const attempt = { slot: endpoints[index]!.slot, row: otherRow, probes: Probe.none, nowMs };
@@ -149,26 +123,14 @@ test('pick: when an endpoint has weight 0 or drains, it is not picked', () => {
 test.each(pickerNames)(
   'pick: when a request failed somewhere, %s does not send it there again, in a large pool either',
   (name) => {
-    const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 64, bufferedBytesMax: 1024 });
-    const control = new FleetTable(memory, -1);
-    const fleet = new FleetTable(memory, 0);
-    const endpoints = Array.from({ length: 50 }, (_, index) => {
-      const slot = control.claim();
+    const { control, fleet, endpoints } = fleetOf(50);
+    for (const [index, { slot }] of endpoints.entries()) {
       // Two are left: the rest is down.
-      control.setState(slot, index === 40 || index === 45 ? EndpointState.healthy : EndpointState.unhealthy);
-      return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
-    });
+      if (index !== 40 && index !== 45) control.setState(slot, EndpointState.unhealthy);
+    }
     const view = new PoolView(endpoints, fleet, openRule);
     const picker = makePicker(name, 50, { random: seeded(3), shardIndex: 0 });
-    const request = {
-      hashKey: 1,
-      tried: new TriedEndpoints(),
-      modelRow: otherRow,
-      modelKey: 0,
-      contextTokens: 0,
-      mayProbe: true,
-      fits: null,
-    };
+    const request = requestOf(null, { hashKey: 1 });
     const first = pickEndpoint(view, picker, request, 1000);
     request.tried.add(first);
     expect(pickEndpoint(view, picker, request, 1000)).toBe(first === 40 ? 45 : 40);
@@ -187,15 +149,7 @@ test('pick: when prompts wait at two endpoints, the slower one is full with fewe
     null,
     rates,
   );
-  const wish = {
-    hashKey: 0,
-    tried: new TriedEndpoints(),
-    modelRow: otherRow,
-    modelKey: 0,
-    contextTokens: 0,
-    mayProbe: true,
-    fits: null,
-  };
+  const wish = requestOf(null);
   const candidates = (): number[] => {
     view.screen(wish, 1000);
     return [...view.candidates.subarray(0, view.count)];

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { metrics } from '../../src/account/index.ts';
+import { Random } from '../../src/sim/random.ts';
 import { answerText, chatRequest, codeOf, fieldOf, requestText, rig, type Rig, until } from '../rig/index.ts';
 
 // Whose turn it is when a pool is full: between tenants, between shards, and what a queue may hold.
@@ -293,21 +294,10 @@ test('fair queue: when a client leaves the queue, its shard lets the first of an
   expect(await serve(gateway, peer, 1)).toEqual(['/second']);
 });
 
-/** mulberry32: a run that fails is repeated by its seed. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
-  };
-}
-
 for (const seed of [1, 2, 3]) {
   for (const fairness of ['round_robin', 'least_attained_service']) {
     test(`fair queue: when clients of two shards come and go at random (${fairness}, seed ${seed}), each is answered once, and nothing is held`, async () => {
-      const random = seeded(seed);
+      const random = new Random(seed);
       const gateway = await rig({
         shardCount: 2,
         yaml: `limits: { priority_header: x-priority }
@@ -319,22 +309,20 @@ pools: [{ name: only, engine: none, picker: least_load, inflight_max: 2, retries
         for (;;) {
           await peer.request();
           inflightMost = Math.max(inflightMost, gateway.fleet.inflight(gateway.slots[0]!));
-          for (let turns = Math.floor(random() * 6); turns > 0; turns--)
-            await new Promise((next) => setImmediate(next));
+          for (let turns = random.below(6); turns > 0; turns--) await new Promise((next) => setImmediate(next));
           peer.send(answerText('ok'));
         }
       };
       const outcomes: Record<string, number> = {};
       const one = async (): Promise<void> => {
-        const client = await gateway.client(Math.floor(random() * 2));
-        const priority = ['low', 'normal', 'high'][Math.floor(random() * 3)];
-        const body = 'x'.repeat(Math.floor(random() * 8000));
+        const client = await gateway.client(random.below(2));
+        const priority = ['low', 'normal', 'high'][random.below(3)];
+        const body = 'x'.repeat(random.below(8000));
         client.send(
-          `POST /a HTTP/1.1\r\nhost: x\r\nx-tenant: ${Math.floor(random() * 4)}\r\nx-priority: ${priority}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+          `POST /a HTTP/1.1\r\nhost: x\r\nx-tenant: ${random.below(4)}\r\nx-priority: ${priority}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
         );
-        if (random() < 0.2) {
-          for (let turns = Math.floor(random() * 20); turns > 0; turns--)
-            await new Promise((next) => setImmediate(next));
+        if (random.ratio() < 0.2) {
+          for (let turns = random.below(20); turns > 0; turns--) await new Promise((next) => setImmediate(next));
           client.reset();
           outcomes['gone'] = (outcomes['gone'] ?? 0) + 1;
           return;

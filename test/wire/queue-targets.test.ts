@@ -1,4 +1,7 @@
 import { expect, test } from 'vitest';
+import { modelKeyOf } from '../../src/pick/index.ts';
+import { ModelTable } from '../../src/shm/index.ts';
+import { Random } from '../../src/sim/random.ts';
 import { answerText, chatRequest, type RawClient, rig, type Rig, until, type UpstreamPeer } from '../rig/index.ts';
 
 // A request waits in the queue of the first target that had no room, and takes a place of another one that was full if that is
@@ -160,20 +163,12 @@ test('queue: when the place at the next target comes free in another shard, who 
   expect((await waiting.response()).text).toContain('spilled');
 });
 
-/** mulberry32: every run draws the same numbers. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
-  };
-}
+/** What endpoints list, where they say anything: no target is left without one that fits and has its model. */
+const listed = ['ab', 'abc', 'ac', 'bc'];
 
 for (const seed of [1, 2, 3]) {
   test(`queue: when clients of two shards ask at random for models with targets and kinds (seed ${seed}), each is answered once, and nothing is held`, async () => {
-    const random = seeded(seed);
+    const random = new Random(seed);
     const gateway = await rig({
       upstreamCount: 4,
       shardCount: 2,
@@ -189,27 +184,33 @@ pools:
       queue: { wait_ms: 20s }, endpoints: [{ url: "$UPSTREAM2", sku: x }, { url: "$UPSTREAM3", sku: y }] }
 `,
     });
+    const table = new ModelTable(gateway.memory, -1);
+    const rest = { contextTokens: 0, isAdapter: false, loads: false };
+    for (const [index, names] of listed.entries()) {
+      const list = [...names].map((name) => ({ key: modelKeyOf(name), ...rest }));
+      if (seed > 1) table.publish(gateway.slots[index]!, list);
+    }
     const most = [0, 0, 0, 0];
     for (const [index, upstream] of gateway.upstreams.entries()) {
       upstream.onPeer = async (peer) => {
         for (;;) {
           await peer.request();
           most[index] = Math.max(most[index]!, gateway.fleet.inflight(gateway.slots[index]!));
-          for (let left = Math.floor(random() * 8); left > 0; left--) await new Promise((next) => setImmediate(next));
-          if (random() < 0.05) peer.reset();
+          for (let left = random.below(8); left > 0; left--) await new Promise((next) => setImmediate(next));
+          if (random.ratio() < 0.05) peer.reset();
           else peer.send(answer(String(index)));
         }
       };
     }
     let answered = 0;
     const one = async (): Promise<void> => {
-      const client = await gateway.client(Math.floor(random() * 2));
-      const model = 'abc'[Math.floor(random() * 3)]!;
-      const content = 'water '.repeat(Math.floor(random() * 400));
+      const client = await gateway.client(random.below(2));
+      const model = 'abc'[random.below(3)]!;
+      const content = 'water '.repeat(random.below(400));
       const text = JSON.stringify({ model, messages: [{ role: 'user', content }] });
-      client.send(chatRequest(text, [`x-tenant: ${Math.floor(random() * 4)}`]));
-      if (random() < 0.2) {
-        for (let left = Math.floor(random() * 20); left > 0; left--) await new Promise((next) => setImmediate(next));
+      client.send(chatRequest(text, [`x-tenant: ${random.below(4)}`]));
+      if (random.ratio() < 0.2) {
+        for (let left = random.below(20); left > 0; left--) await new Promise((next) => setImmediate(next));
         client.reset();
         return;
       }

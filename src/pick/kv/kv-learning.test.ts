@@ -1,43 +1,24 @@
 import { expect, test } from 'vitest';
-import { PromptParts, RequestScanner } from '../../http/index.ts';
-import {
-  createPrefixMemory,
-  createSharedMemory,
-  EndpointState,
-  FleetTable,
-  ModelTable,
-  otherRow,
-  PrefixIndex,
-  ResidentTable,
-  WorkTable,
-} from '../../shm/index.ts';
+import { createPrefixMemory, ModelTable, PrefixIndex, ResidentTable, WorkTable } from '../../shm/index.ts';
+import { fleetOf, promptOf, requestOf, type TestRequest } from '../fixtures/pool.ts';
 import { modelKeyOf } from '../hash.ts';
 import { ModelFit } from '../model-fit.ts';
 import { pickEndpoint } from '../pick.ts';
 import { makePicker } from '../pickers.ts';
 import { openRule, PoolView } from '../pool-view.ts';
-import { Loading, Residents } from '../residents.ts';
-import { TriedEndpoints } from '../tried-endpoints.ts';
-import { KvLearned, KvPicker, type KvPickRequest } from './kv-picker.ts';
+import { Residents } from '../residents.ts';
+import { KvLearned, KvPicker } from './kv-picker.ts';
 import { makePolicy } from './kv-policies.ts';
-import { PromptKeys } from './prompt-keys.ts';
 
 const cacheTokens = 10_000;
 const adapterKey = modelKeyOf('adapter');
 const bytesPerTokenAssumed = 4;
 
-function fleet() {
-  const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 4, bufferedBytesMax: 1024 });
-  const control = new FleetTable(memory, -1);
-  const endpoints = [0, 1].map((index) => {
-    const slot = control.claim();
-    control.setState(slot, EndpointState.healthy);
-    return { url: `http://10.0.0.${index}:8000`, slot, weight: 1 };
-  });
+function pool() {
+  const { memory, fleet, endpoints } = fleetOf(2);
   const list = [{ key: adapterKey, contextTokens: 0, isAdapter: true, loads: true }];
   for (const { slot } of endpoints) new ModelTable(memory, -1).publish(slot, list);
-  const fit = new ModelFit(new ModelTable(memory, 0), endpoints, [0, 0]);
-  const view = new PoolView(endpoints, new FleetTable(memory, 0), openRule, fit);
+  const view = new PoolView(endpoints, fleet, openRule, new ModelFit(new ModelTable(memory, 0), endpoints, [0, 0]));
   const prefixes = createPrefixMemory(4096, 4, cacheTokens * bytesPerTokenAssumed);
   const { horizon } = new PrefixIndex(prefixes);
   const ordinals = [2, 3];
@@ -63,50 +44,19 @@ function fleet() {
   return { kv, view, horizon, ordinals, learned, residents };
 }
 
-function requestOf(prompt: string, modelKey = 0): KvPickRequest & { endpointIndex: number } {
-  const bytes = Buffer.from(JSON.stringify({ prompt }));
-  const parts = new PromptParts();
-  const scanner = new RequestScanner();
-  parts.reset();
-  scanner.reset(parts);
-  scanner.push(bytes, 0, bytes.length);
-  scanner.finish();
-  expect(parts.finish()).toBe(true);
-  const keys = new PromptKeys();
-  keys.read(parts);
-  keys.seal(1, 2);
-  return {
-    hashKey: 0,
-    tried: new TriedEndpoints(),
-    modelRow: otherRow,
-    modelKey,
-    contextTokens: 0,
-    loading: Loading.none,
-    mayProbe: true,
-    fits: null,
-    prompt: keys,
-    modelLabel: 'm',
-    endpointIndex: 1,
-    estimatedTokens: 0,
-    matchedTokens: 0,
-    pendingTokens: 0,
-    aheadTokens: 0,
-    computedMs: 0,
-    computedTokens: 0,
-    score: Number.NaN,
-  };
-}
+const sentOf = (prompt: string, modelKey = 0): TestRequest =>
+  requestOf(promptOf({ prompt }), { modelKey, endpointIndex: 1 });
 
-function serve(made: ReturnType<typeof fleet>, prompt: string, promptTokens: number): void {
-  const request = requestOf(prompt);
+function serve(made: ReturnType<typeof pool>, prompt: string, promptTokens: number): void {
+  const request = sentOf(prompt);
   made.kv.look(request);
   made.kv.place(request, 1);
   made.kv.finish(request, { promptTokens, completionTokens: 0, cachedTokens: 0 });
 }
 
 test('kv aware: when prompts wait behind others, nothing is learned of how fast the endpoint is', () => {
-  const made = fleet();
-  const [first, second] = [requestOf('a'.repeat(40_000)), requestOf('b'.repeat(40_000))];
+  const made = pool();
+  const [first, second] = [sentOf('a'.repeat(40_000)), sentOf('b'.repeat(40_000))];
   for (const request of [first, second]) {
     made.kv.look(request);
     made.kv.place(request, 1);
@@ -125,8 +75,8 @@ test('kv aware: when prompts wait behind others, nothing is learned of how fast 
 
 // Another gateway sent the engine the same beginning.
 test('kv aware: when an engine had most of a prompt that is new here, it is not taken to be as fast as that made it look', () => {
-  const made = fleet();
-  const request = requestOf('a'.repeat(40_000));
+  const made = pool();
+  const request = sentOf('a'.repeat(40_000));
   made.kv.look(request);
   made.kv.place(request, 1);
   made.kv.answerBegan(request, 100);
@@ -135,10 +85,10 @@ test('kv aware: when an engine had most of a prompt that is new here, it is not 
 });
 
 test('kv aware: when an adapter had to be loaded, what its prompt does not explain is learned of loading, and nothing of prefill', () => {
-  const made = fleet();
+  const made = pool();
   const url = 'http://10.0.0.1:8000';
-  const send = (prompt: string): KvPickRequest & { endpointIndex: number } => {
-    const request = requestOf(prompt, adapterKey);
+  const send = (prompt: string): TestRequest => {
+    const request = sentOf(prompt, adapterKey);
     made.kv.look(request);
     expect(pickEndpoint(made.view, made.kv, request, 1000)).toBeGreaterThanOrEqual(0);
     made.residents.place(request, 1, 1000);
@@ -162,7 +112,7 @@ test('kv aware: when an adapter had to be loaded, what its prompt does not expla
 // json.dumps of Python writes every letter of Russian as six bytes, so a token is eighteen; an index that took it for four
 // would forget four fifths of what the engine holds.
 test('kv aware: when tokens take more bytes than assumed, the cache is believed to hold as many bytes more', () => {
-  const made = fleet();
+  const made = pool();
   for (let number = 0; number < 5; number++) {
     const prompt = `${number}`.padEnd(18_000 - 2, '.');
     serve(made, prompt, 1000);
@@ -172,7 +122,7 @@ test('kv aware: when tokens take more bytes than assumed, the cache is believed 
 });
 
 test('kv aware: when the engine says again what its cache holds, what was learned of bytes stays', () => {
-  const made = fleet();
+  const made = pool();
   serve(made, 'x'.repeat(8998), 1000);
   const learned = made.horizon.capacity(made.ordinals[1]!);
   expect(learned).toBeCloseTo(9 * cacheTokens, -3);
@@ -183,7 +133,7 @@ test('kv aware: when the engine says again what its cache holds, what was learne
 });
 
 test('kv aware: when a prompt is an image of megabytes, a token is not taken to be as large', () => {
-  const made = fleet();
+  const made = pool();
   serve(made, 'i'.repeat(400_000), 1000);
   expect(made.horizon.capacity(made.ordinals[1]!)).toBeLessThanOrEqual(25 * cacheTokens);
 });

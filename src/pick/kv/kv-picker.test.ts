@@ -1,11 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { PromptParts, RequestScanner } from '../../http/index.ts';
 import {
   createPrefixMemory,
-  createSharedMemory,
   EndpointState,
   Fault,
-  FleetTable,
   JournalKind,
   otherRow,
   PrefixJournalReader,
@@ -14,32 +11,20 @@ import {
 } from '../../shm/index.ts';
 import { Random } from '../../sim/random.ts';
 import { explainPick } from '../explain.ts';
+import { fleetOf, promptOf, requestOf, type TestRequest } from '../fixtures/pool.ts';
 import { pickEndpoint } from '../pick.ts';
 import { makePicker } from '../pickers.ts';
 import { openRule, PoolView } from '../pool-view.ts';
-import { Loading } from '../residents.ts';
-import { TriedEndpoints } from '../tried-endpoints.ts';
-import { KvLearned, KvPicker, type KvPickRequest } from './kv-picker.ts';
+import { KvLearned, KvPicker } from './kv-picker.ts';
 import { makePolicy } from './kv-policies.ts';
-import { PromptKeys } from './prompt-keys.ts';
 
 const names = ['kv_aware', 'sglang', 'blend', 'sticky', 'lmetric'];
-const modelLabel = 'm';
 /** Every estimate here is by the initial ratio. */
 const tokensPerByte = 0.27;
 
-type Request = { -readonly [Key in keyof KvPickRequest]: KvPickRequest[Key] };
-
 /** A pool with its index, as a shard has it. */
-function pool(name: string, endpointCount = 3, weights: readonly number[] = []) {
-  const memory = createSharedMemory({ shardCount: 1, endpointCountMax: 256, bufferedBytesMax: 1024, isSharing: true });
-  const control = new FleetTable(memory, -1);
-  const fleet = new FleetTable(memory, 0);
-  const endpoints = Array.from({ length: endpointCount }, (_, index) => {
-    const slot = control.claim();
-    control.setState(slot, EndpointState.healthy);
-    return { url: `http://10.0.0.${index}:8000`, slot, weight: weights[index] ?? 1 };
-  });
+function pool(name: string, endpointCount = 3) {
+  const { memory, control, fleet, endpoints } = fleetOf(endpointCount);
   const view = new PoolView(endpoints, fleet, { ...openRule, slowStartMs: 10_000 });
   const generator = new Random(7);
   const random = (): number => generator.ratio();
@@ -56,35 +41,15 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     fallback: makePicker(name, endpointCount, { random, shardIndex: 0 }),
     random,
   });
-  const request = (prompt: PromptKeys | null): Request => ({
-    prompt,
-    modelLabel,
-    endpointIndex: -1,
-    estimatedTokens: -1,
-    matchedTokens: -1,
-    pendingTokens: 0,
-    aheadTokens: 0,
-    computedMs: 0,
-    computedTokens: 0,
-    score: Number.NaN,
-    hashKey: 0,
-    tried: new TriedEndpoints(),
-    modelRow: otherRow,
-    modelKey: 0,
-    contextTokens: 0,
-    loading: Loading.none,
-    mayProbe: true,
-    fits: null,
-  });
   /** Picked, placed, and still there. */
-  const send = (text: string | null, nowMs = 1_000_000): Request => {
-    const made = request(text === null ? null : promptOf(text));
+  const send = (text: string | null, nowMs = 1_000_000): TestRequest => {
+    const made = requestOf(text === null ? null : promptOf({ prompt: text }));
     kv.look(made);
     made.endpointIndex = pickEndpoint(view, kv, made, nowMs);
     kv.place(made, made.endpointIndex);
     return made;
   };
-  const end = (made: Request): void => {
+  const end = (made: TestRequest): void => {
     kv.finish(made, null);
     kv.giveUp(made);
     fleet.giveInflight(endpoints[made.endpointIndex]!.slot);
@@ -95,25 +60,9 @@ function pool(name: string, endpointCount = 3, weights: readonly number[] = []) 
     end(made);
     return made.endpointIndex;
   };
-  const explain = (made: Request): string => explainPick(view, kv, kv, name, made, made.endpointIndex);
+  const explain = (made: TestRequest): string => explainPick(view, kv, kv, name, made, made.endpointIndex);
   const journal = new PrefixJournalReader(memory.journals[0]!);
-  return { control, fleet, view, endpoints, kv, request, send, end, serve, explain, journal };
-}
-
-const parts = new PromptParts();
-const scanner = new RequestScanner();
-
-function promptOf(text: string): PromptKeys {
-  const bytes = Buffer.from(JSON.stringify({ prompt: text }));
-  parts.reset();
-  scanner.reset(parts);
-  scanner.push(bytes, 0, bytes.length);
-  scanner.finish();
-  expect(parts.finish()).toBe(true);
-  const keys = new PromptKeys();
-  keys.read(parts);
-  keys.seal(1, 2);
-  return keys;
+  return { control, fleet, view, endpoints, kv, send, end, serve, explain, journal };
 }
 
 const textOf = (number: number): string => `${number} is what the gauge says. `.repeat(400);
@@ -130,7 +79,7 @@ test('kv picker: when a prompt is sent, the blocks that were not known there are
   };
   const prompt = textOf(1);
   const home = serve(prompt);
-  const keys = promptOf(prompt);
+  const keys = promptOf({ prompt });
   expect(read(), 'when it is placed; nothing when it ends').toEqual([
     [home, ...[...keys.lows.subarray(0, keys.count)].toReversed()],
   ]);
@@ -138,7 +87,7 @@ test('kv picker: when a prompt is sent, the blocks that were not known there are
   const longer = `${prompt} And now?`.padEnd(prompt.length + 3000, ' Is it high?');
   expect(serve(longer)).toBe(home);
   const known = new Set(keys.lows.subarray(0, keys.count));
-  const next = promptOf(longer);
+  const next = promptOf({ prompt: longer });
   const unknown = [...next.lows.subarray(0, next.count)].filter((low) => !known.has(low));
   expect(unknown.length).toBeGreaterThan(3);
   expect(read(), 'only those behind the match').toEqual([[home, ...unknown.toReversed()]]);
@@ -266,7 +215,7 @@ describe('explain: what a client is told', () => {
     const [near, far] = [0, 1, 2].filter((index) => index !== home) as [number, number];
     for (let count = 0; count < 3; count++) fleet.tryTakeInflight(endpoints[far]!.slot, 0);
     const made = send(textOf(1));
-    const prompt = Math.ceil(promptOf(textOf(1)).byteCount * tokensPerByte);
+    const prompt = Math.ceil(promptOf({ prompt: textOf(1) }).byteCount * tokensPerByte);
     expect(made.estimatedTokens).toBe(prompt);
     expect(made.matchedTokens).toBeGreaterThan(prompt * 0.9);
     const uncached = prompt - made.matchedTokens;
@@ -306,12 +255,12 @@ describe('explain: what a client is told', () => {
   });
 
   test('explain: when a picker compares nothing, the loads are told', () => {
-    const { view, request, endpoints, fleet } = pool('sglang');
+    const { view, endpoints, fleet } = pool('sglang');
     const picker = makePicker('round_robin', 3, { random: () => 0, shardIndex: 0 });
     fleet.addTokens(endpoints[1]!.slot, 700);
-    const index = pickEndpoint(view, picker, request(null), 1_000_000);
+    const index = pickEndpoint(view, picker, requestOf(null), 1_000_000);
     expect(index).toBe(0);
-    const text = explainPick(view, picker, null, 'round_robin', request(null), index);
+    const text = explainPick(view, picker, null, 'round_robin', requestOf(null), index);
     expect(text).toBe(
       '"http://10.0.0.0:8000";picker=round_robin;candidates=3;inflight=0;tokens=0, ' +
         '"http://10.0.0.1:8000";inflight=0;tokens=700, "http://10.0.0.2:8000";inflight=0;tokens=0',

@@ -1,21 +1,8 @@
 import { expect, test } from 'vitest';
-import { PromptParts, RequestScanner } from '../../http/index.ts';
+import { promptOf, readPrompt } from '../fixtures/pool.ts';
 import { PromptKeys } from './prompt-keys.ts';
 
-function keysOf(body: object, seed = 7, secret = 1): PromptKeys {
-  const bytes = Buffer.from(JSON.stringify(body));
-  const parts = new PromptParts();
-  const scanner = new RequestScanner();
-  parts.reset();
-  scanner.reset(parts);
-  scanner.push(bytes, 0, bytes.length);
-  scanner.finish();
-  expect(parts.finish()).toBe(true);
-  const keys = new PromptKeys();
-  keys.read(parts);
-  keys.seal(seed, secret);
-  return keys;
-}
+const keysOf = (body: object, seed = 7, secret = 1): PromptKeys => promptOf(body, seed, secret);
 
 const listOf = ({ count, lows, highs, ends }: PromptKeys): string[] =>
   Array.from({ length: count }, (_, index) => `${lows[index]} ${highs[index]} ${ends[index]}`);
@@ -62,18 +49,9 @@ test('prompt keys: when salt, model or secret differ, nothing is shared, and no 
 });
 
 test('prompt keys: when they are used again for a shorter prompt, nothing of the longer one is left', () => {
-  const bytes = Buffer.from(JSON.stringify({ messages: [{ content: 'x'.repeat(50_000) }] }));
-  const parts = new PromptParts();
-  const scanner = new RequestScanner();
   const keys = new PromptKeys();
-  for (const length of [bytes.length, 0]) {
-    const body = length === 0 ? Buffer.from('{"prompt":"short"}') : bytes;
-    parts.reset();
-    scanner.reset(parts);
-    scanner.push(body, 0, body.length);
-    scanner.finish();
-    parts.finish();
-    keys.read(parts);
+  for (const body of [{ messages: [{ content: 'x'.repeat(50_000) }] }, { prompt: 'short' }]) {
+    readPrompt(keys, body);
     keys.seal(1, 2);
   }
   expect(keys.count).toBe(0);
