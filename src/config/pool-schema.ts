@@ -245,7 +245,7 @@ export const pool = section(
       default: 0,
       min: 0,
       max: 100_000_000,
-      doc: 'Prompt tokens, as estimated and without those in its KV cache, that were sent to one endpoint and wait for their first token there; 0 is unlimited. An endpoint that has as many counts as full: requests queue, then spill or get 503. One that has fewer may be sent a prompt of any size.',
+      doc: 'Prompt tokens, as estimated (with pickers that go by prompts without those in its KV cache), that were sent to one endpoint and wait for their first token there; 0 is unlimited. An endpoint that has as many counts as full: requests queue, then spill or get 503. One that has fewer may be sent a prompt of any size.',
     }),
     pending_prefill_ms: durationMs({
       default: 0,

@@ -157,3 +157,21 @@ test('pending tokens: when they are less work than may wait at an endpoint, the 
   client.send(chatRequest(longBody('only')));
   await (await gateway.upstreams[0]!.accept()).request();
 });
+
+// 16 million tokens each, by their bytes: 130 of them are more than a signed word holds, and a count below 0 ends the thread.
+test('pending tokens: when more is announced than can be counted, every request goes on, and nothing is left of them', async () => {
+  const lines = ['content-type: application/json', `content-length: ${64 * 1024 * 1024}`];
+  const start = `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n${lines.join('\r\n')}\r\n\r\n{"model":"only","messages":[`;
+  const gateway = await rig({
+    yaml: 'pools: [{ name: only, engine: none, picker: round_robin, endpoints: [{ url: "$UPSTREAM" }] }]',
+  });
+  for (let count = 1; count <= 150; count++) {
+    const client = await gateway.client();
+    client.send(start);
+    await until(() => gateway.fleet.inflight(gateway.slots[0]!) === count, 'it has its place');
+  }
+  const [slot] = gateway.slots;
+  expect(gateway.fleet.inflightTokens(slot!)).toBeGreaterThan(2_000_000_000);
+  expect(gateway.fleet.pendingTokens(slot!)).toBeGreaterThan(2_000_000_000);
+  await gateway.assertIdle();
+});
