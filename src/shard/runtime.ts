@@ -161,8 +161,8 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
     const view = new PoolView(pickable, context.registry.fleet, rule, fit, learned.rate);
     const waitingRoom = context.lasting.waitingRoom(pool, snapshot.queueRows[poolIndex]!);
     const prefillers = Uint8Array.from(pickable, ({ serves }) => ((serves & Serves.prefill) === 0 ? 0 : 1));
-    waitingRoom.parts = protocol === null ? routes.parts[poolIndex]! : [...routes.parts[poolIndex]!, prefillers];
-    waitingRoom.view = view;
+    const parts = protocol === null ? routes.parts[poolIndex]! : [...routes.parts[poolIndex]!, prefillers];
+    waitingRoom.follow(parts, view);
     const fallback = makePicker(pool.picker, pool.endpoints.length, context.picker);
     const prefixes = snapshot.prefixes[poolIndex] ?? null;
     const { random } = context.picker;
@@ -190,7 +190,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       clocks: context.lasting.busyClocks(pool.name, urls),
       residents,
       endpoints,
-      split: splitOf(pool, kv, waitingRoom.parts.length),
+      split: splitOf(pool, kv, parts.length),
       retryCauses: new Set(pool.retries.on),
       promisesDone: pool.dialect === 'openai' && enginesWithDone.has(pool.engine),
       retryBudget: context.lasting.retryBudget(pool.name, {

@@ -21,8 +21,8 @@ export class WaitingRoom {
   countMax = 0;
   bytesMax = 0;
   /** What targets ask for of the pool, if not all of it: a waiter's part is its place here and 1, 0 where it has use for all. */
-  parts: readonly Uint8Array[] = [];
-  view: PoolView | null = null;
+  #parts: readonly Uint8Array[] = [];
+  #view: PoolView | null = null;
   readonly #table: QueueTable;
   /** By priority, then by flow. A flow is here as long as somebody of it waits. */
   readonly #flows: readonly Map<number, WaitingFlow>[] = Array.from({ length: priorityCount }, () => new Map());
@@ -41,15 +41,25 @@ export class WaitingRoom {
     return this.#count;
   }
 
+  /** The pool as it is configured from now on. Who waits already waits for a part of what it was: to others, for any. */
+  follow(parts: readonly Uint8Array[], view: PoolView): void {
+    this.#parts = parts;
+    this.#view = view;
+    for (const flows of this.#flows) {
+      for (const { waiting } of flows.values())
+        for (const exchange of waiting) exchange.queuePart = exchange.missingPart = 0;
+    }
+  }
+
   /** No endpoint could take anything. */
   isFull(nowMs: number): boolean {
-    return this.view === null || !this.view.hasRoom(nowMs, null);
+    return this.#view?.hasRoom(nowMs, null) !== true;
   }
 
   /** No endpoint could take anything that one has use for who waits, in whatever shard, for a part of the pool or for a model. */
   isFullFor({ part, model }: Readonly<QueueFirst>, nowMs: number): boolean {
-    const { view } = this;
-    const fits = part === 0 ? null : this.parts[part - 1];
+    const view = this.#view;
+    const fits = part === 0 ? null : this.#parts[part - 1];
     if (fits === undefined || view === null) return false;
     const modelKey = view.fit?.isMixed === true ? model : 0;
     return (fits !== null || modelKey !== 0) && !view.hasRoom(nowMs, fits, modelKey);
@@ -61,7 +71,7 @@ export class WaitingRoom {
     exchange.queuedKib = queuedKib(bodyBytes(exchange));
     const { flow } = exchange;
     exchange.queueFlow = flow;
-    exchange.queuePart = exchange.fits === null ? 0 : this.parts.indexOf(exchange.fits) + 1;
+    exchange.queuePart = exchange.fits === null ? 0 : this.#parts.indexOf(exchange.fits) + 1;
     exchange.queueModel = exchange.modelKey;
     const known = flows.get(flow);
     if (known !== undefined) known.waiting.push(exchange);
