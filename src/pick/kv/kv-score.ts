@@ -9,7 +9,7 @@ import { ReplicaLimiter } from './replica-limiter.ts';
  *       + u / R * (1 + rho + gamma * q)  this prompt's part that is not cached
  *       + lambda * k / (1 - k)           KV cache nearly full: preemption is close
  *       + mu * x                         little headroom for the answer
- *       + penalty                        an adapter to load, recent faults, slow start
+ *       + penalty                        an adapter to load
  *
  * P: tokens not yet prefilled, R: prefill rate, u: uncached tokens of this prompt, q: requests in flight, k: share of the KV
  * cache in use, x: share in use of the completion tokens a second. The factor of u is what keeps it stable: computing pushes out prefixes that are wanted again with
