@@ -68,7 +68,6 @@ export class WaitingRoom {
   enter(exchange: GatewayExchange, nowMs: number): void {
     const flows = this.#flows[exchange.priority]!;
     exchange.queueTicket = this.#table.drawTicket(this.order.row);
-    exchange.queuedKib = queuedKib(bodyBytes(exchange));
     const { flow } = exchange;
     exchange.queueFlow = flow;
     exchange.queuePart = exchange.fits === null ? 0 : this.#parts.indexOf(exchange.fits) + 1;
@@ -77,7 +76,7 @@ export class WaitingRoom {
     if (known !== undefined) known.waiting.push(exchange);
     else flows.set(flow, { flow, waiting: [exchange] });
     this.#count++;
-    this.#table.note(this.order.row, exchange.priority, 1, exchange.queuedKib);
+    exchange.queuedKib = this.#table.note(this.order.row, exchange.priority, 1, queuedKib(bodyBytes(exchange)));
     this.publish(nowMs);
   }
 
@@ -98,8 +97,7 @@ export class WaitingRoom {
   weigh(exchange: GatewayExchange): void {
     const kib = queuedKib(bodyBytes(exchange));
     if (kib === exchange.queuedKib) return;
-    this.#table.note(this.order.row, exchange.priority, 0, kib - exchange.queuedKib);
-    exchange.queuedKib = kib;
+    exchange.queuedKib += this.#table.note(this.order.row, exchange.priority, 0, kib - exchange.queuedKib);
   }
 
   /**

@@ -24,6 +24,15 @@ test('queue table: when several shards wait in two rows, each sees the totals of
   expect(() => all[0]!.note(0, 0, -1, 0), 'nobody leaves twice').toThrow();
 });
 
+test('queue table: when more bytes are announced than a word counts, it stays full, and nobody takes away more than was counted', () => {
+  const { shards: all } = shards(1);
+  const table = all[0]!;
+  const announced = Array.from({ length: 600 }, () => table.note(0, 1, 1, queuedKib(4 * 2 ** 30)));
+  expect([table.kib(0), announced[0], announced.at(-1)]).toEqual([2 ** 31 - 1, 2 ** 22, 0]);
+  for (const kib of announced) table.note(0, 1, -1, -kib);
+  expect([table.kib(0), table.requests(0)]).toEqual([0, 0]);
+});
+
 test('queue table: when a shard says who is first, the others read it whole, and nobody when nobody waits', () => {
   const { shards: all } = shards(2);
   const out = queueFirsts();

@@ -27,6 +27,7 @@ import type { SharedMemory } from './memory.ts';
 const wordsEach = 64; // 256 bytes: no two writers of what is written often on one line.
 const requestsWord = 0;
 const kibWord = 4;
+const kibMax = 2 ** 31 - 1;
 const allRequestsWord = 8;
 const sequenceWord = 9;
 const firstsWord = 16;
@@ -82,15 +83,20 @@ export class QueueTable {
 
   // That shard alone.
 
-  /** `deltaCount` requests of the level come or go, with `deltaKib` (see `queuedKib`) together. */
-  note(row: number, level: number, deltaCount: number, deltaKib: number): void {
+  /**
+   * `deltaCount` requests of the level come or go, with `deltaKib` (see `queuedKib`) together. Returns how many of these were counted:
+   * less than came where the word is full, 2 TiB.
+   */
+  note(row: number, level: number, deltaCount: number, deltaKib: number): number {
     const at = this.#ownRegion(row);
     const count = this.#words[at + requestsWord + level]! + deltaCount;
-    const kib = this.#words[at + kibWord + level]! + deltaKib;
+    const kibBefore = this.#words[at + kibWord + level]!;
+    const kib = Math.min(kibMax, kibBefore + deltaKib);
     if (!(count >= 0 && kib >= 0)) fail('more leave the queue than waited', row, level);
     Atomics.store(this.#words, at + requestsWord + level, count);
     Atomics.store(this.#words, at + kibWord + level, kib);
     Atomics.store(this.#words, at + allRequestsWord, this.#words[at + allRequestsWord]! + deltaCount);
+    return kib - kibBefore;
   }
 
   /** Who is first of this shard, of each of the first `count` flows; 0: nobody waits here. */
