@@ -1,4 +1,4 @@
-import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
+import { isIP, Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { type ResponseSink, ResponseParser } from '../http/index.ts';
 import type { UpstreamEndpoint } from './endpoint.ts';
@@ -98,7 +98,8 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
         ? new Socket(options)
         : tlsConnect({
             ...options,
-            servername: tls.serverName,
+            // An address is no name to ask for (RFC 6066 section 3); its certificate is checked for it all the same.
+            servername: isIP(tls.serverName) !== 0 && tls.serverName === options.host ? '' : tls.serverName,
             rejectUnauthorized: tls.verifies,
             ALPNProtocols: ['http/1.1'],
             ...(tls.ca === null ? {} : { ca: tls.ca }),

@@ -29,7 +29,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 function poolOf(options: Partial<WorkerPoolOptions> = {}): WorkerPool {
   const threadFile = pathToFileURL(join(folder, 'thread.mjs'));
-  const pool = new WorkerPool({ threads: 1, queueMax: 4, threadFile, ...options });
+  // What a job may take includes the start of its thread, which on a busy machine is seconds.
+  const pool = new WorkerPool({ threads: 1, queueMax: 4, jobMsMax: 30_000, threadFile, ...options });
   pools.push(pool);
   return pool;
 }

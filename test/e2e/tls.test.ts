@@ -70,9 +70,16 @@ test('tls: when its authority is configured, 3 MB pass and the endpoint is asked
   expect(serverNames).toEqual(['penstock.test', 'penstock.test']);
 });
 
+test('tls: when its certificate is for its address, that is checked, and no name is asked for', async () => {
+  const gateway = await start(`ca_path: "${certPath}"`);
+  expect((await fetch(`${gateway.url}/x`)).status).toBe(200);
+  expect(serverNames).toEqual([false]);
+});
+
 test('tls: when verification is switched off, the request passes', async () => {
   const gateway = await start('verify: false');
   expect((await fetch(`${gateway.url}/x`)).status).toBe(200);
+  expect(serverNames, 'an address is no name').toEqual([false]);
 });
 
 test('tls: when the listener has a certificate, clients that trust it are served', async () => {

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { Config, FileTexts, StoreAddress } from '../../config/index.ts';
 import { batchVersion } from './batch.ts';
 
@@ -77,7 +78,9 @@ export class ValkeyStore implements SharedStore {
     const open = async (): Promise<Client> => {
       const common = { host: address.host, port: address.port, connectTimeout: connectTimeoutMs };
       const socket = { ...common, reconnectStrategy: false as const, socketTimeout: silenceMsMax };
-      const tls = { tls: true as const, servername: serverName ?? address.host, ...(ca === null ? {} : { ca }) };
+      // An address is no name to ask for (RFC 6066 section 3); its certificate is checked for it all the same.
+      const servername = serverName ?? (isIP(address.host) === 0 ? address.host : '');
+      const tls = { tls: true as const, servername, ...(ca === null ? {} : { ca }) };
       const client = createClient({
         socket: address.tls ? { ...socket, ...tls } : socket,
         RESP: 2,
