@@ -12,9 +12,10 @@ import { ReplicaLimiter } from './replica-limiter.ts';
  *       + penalty                        an adapter to load
  *
  * P: tokens not yet prefilled, R: prefill rate, u: uncached tokens of this prompt, q: requests in flight, k: share of the KV
- * cache in use, x: share in use of the completion tokens a second. The factor of u is what keeps it stable: computing pushes out prefixes that are wanted again with
- * probability rho, and delays each of the q that run. With both at 0 this is the greedy least time to first token, which
- * collapses once misses make misses. A prompt that nobody knows goes to its rendezvous home, unless that is too busy.
+ * cache in use, x: share in use of the completion tokens a second. The factor of u is what keeps it stable: computing pushes
+ * out prefixes that are wanted again with probability rho, and delays each of the q that run. With both at 0 this is the
+ * greedy least time to first token, which collapses once misses make misses. A prompt that nobody knows goes to its
+ * rendezvous home, unless that is too busy.
  *
  * Pure: the caller brings the numbers and the time. native-bench/routing compares it with other policies.
  */
