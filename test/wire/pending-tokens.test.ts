@@ -34,8 +34,8 @@ const pending = (gateway: Rig): number => gateway.fleet.pendingTokens(gateway.sl
 const queued = (gateway: Rig): number => gateway.phases().filter((phase) => phase === 'queued').length;
 
 /** Sends a prompt larger than the maximum to an endpoint with nothing pending, which takes it. */
-async function fill(gateway: Rig, shardIndex = 0): Promise<UpstreamPeer> {
-  const client = await gateway.client(shardIndex);
+async function fill(gateway: Rig): Promise<UpstreamPeer> {
+  const client = await gateway.client();
   client.send(chatRequest(longBody('only')));
   const peer = await gateway.upstreams[0]!.accept();
   await peer.request();
@@ -121,10 +121,10 @@ test('pending tokens: when a request has no prompt, it adds nothing, and waits l
   await gateway.inPhase('queued');
 });
 
-test('pending tokens: when the first token comes to one shard, who waits in another has the endpoint', async () => {
-  const gateway = await limited('kv_aware', '', 2);
-  const first = await fill(gateway, 0);
-  const client = await gateway.client(1);
+/** A second prompt, of a client of `shardIndex`, waits for the first token of the one before, and no longer. */
+async function expectTurns(gateway: Rig, shardIndex: number): Promise<void> {
+  const first = await fill(gateway);
+  const client = await gateway.client(shardIndex);
   client.send(chatRequest(longBody('only')));
   await gateway.inPhase('queued');
   first.send(head + event);
@@ -133,21 +133,15 @@ test('pending tokens: when the first token comes to one shard, who waits in anot
   second.send(head + event + end);
   expect((await client.response()).status).toBe(200);
   first.send(end);
+}
+
+test('pending tokens: when the first token comes to one shard, who waits in another has the endpoint', async () => {
+  await expectTurns(await limited('kv_aware', '', 2), 1);
 });
 
 // 16,000 tokens a second until something else is learned: the prompt takes 0.17 s.
 test('pending tokens: when they are more work than may wait at an endpoint, the next prompt waits for the first token of the one before', async () => {
-  const gateway = await limited('least_load', 'pending_prefill_ms: 100ms,', 1, 0);
-  const first = await fill(gateway);
-  const client = await gateway.client();
-  client.send(chatRequest(longBody('only')));
-  await gateway.inPhase('queued');
-  first.send(head + event);
-  const second = await gateway.upstreams[0]!.accept();
-  await second.request();
-  second.send(head + event + end);
-  expect((await client.response()).status).toBe(200);
-  first.send(end);
+  await expectTurns(await limited('least_load', 'pending_prefill_ms: 100ms,', 1, 0), 0);
 });
 
 test('pending tokens: when they are less work than may wait at an endpoint, the next prompt goes too', async () => {
