@@ -1,7 +1,7 @@
 import type { Accountant } from '../account/index.ts';
 import type { Clock } from '../core/index.ts';
 import type { TokenUsage } from '../http/index.ts';
-import { addPending, givePending, Loading } from '../pick/index.ts';
+import { addPending, givePending, Loading, type PendingPrompt } from '../pick/index.ts';
 import { type WorkTable, workWindowMs } from '../shm/index.ts';
 import { promptTokensOf } from './attempt-facts.ts';
 import type { EndpointCounts } from './busy-clock.ts';
@@ -21,6 +21,11 @@ interface PromptStep {
   readonly promptWork: number;
   readonly tokenMsAtStart: number;
   promptMs: number;
+}
+
+/** Never 0, which means that the endpoint works for none: where no more can be counted as waiting, nothing of it was. */
+function workOf({ pendingTokens }: PendingPrompt): number {
+  return Math.max(1, pendingTokens);
 }
 
 interface MeterParts {
@@ -61,7 +66,7 @@ export class WorkMeter {
     if (isPaired) isHit = exchange.leg!.isKnown;
     else if (hasPrompt) isHit = pool.kv.place(exchange, index);
     else addPending(pool.view, exchange, index, bodyTokens);
-    exchange.promptWork = isPaired ? 1 : Math.max(1, exchange.pendingTokens); // Computed elsewhere but for its last token.
+    exchange.promptWork = isPaired ? 1 : workOf(exchange); // Computed elsewhere but for its last token.
     exchange.tokensPerEvent = pool.learned.eventTokens.of(url);
     const clock = pool.clocks[index]!;
     exchange.tokenMsAtStart = clock.tokenMs;
@@ -80,7 +85,7 @@ export class WorkMeter {
       pool.kv.look(exchange);
       pool.kv.place(exchange, index);
     } else addPending(pool.view, exchange, index, promptTokensOf(exchange, pool));
-    exchange.promptWork = exchange.pendingTokens;
+    exchange.promptWork = workOf(exchange);
     exchange.tokenMsAtStart = pool.clocks[index]!.tokenMs;
   }
 
@@ -104,7 +109,7 @@ export class WorkMeter {
     let isHit = false;
     if (pool.kv !== null && exchange.prompt !== null) isHit = pool.kv.place(leg, index);
     else addPending(pool.view, leg, index, Math.max(1, promptTokensOf(exchange, pool)));
-    leg.promptWork = Math.max(1, leg.pendingTokens);
+    leg.promptWork = workOf(leg);
     leg.promptMs = -1;
     leg.tokenMsAtStart = pool.clocks[index]!.tokenMs;
     pool.clocks[index]!.begin();

@@ -1,5 +1,5 @@
 /**
- * Of an older scrape nothing is believed, whatever it decides: about three of the longest intervals between two (1024 endpoints
+ * Of an older scrape no picker believes anything, and `/status` shows nothing: about three of the longest intervals between two (1024 endpoints
  * are read every 5 s). What a gateway counts itself goes on.
  */
 export const scrapeStaleMs = 15_000;

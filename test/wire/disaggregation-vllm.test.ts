@@ -359,6 +359,22 @@ test('vllm: when the prompt fails and no retry is left, the endpoint of the answ
   expect(gateway.accessLog()[0]).not.toHaveProperty('prefill_endpoint');
 });
 
+test('vllm: when the prompt fails and as much waits already as can be counted, the request ends like any other', async () => {
+  const gateway = await vllm({ extra: ', retries: { attempts: 0 }' });
+  const { fleet } = gateway.shard.state.parts;
+  const counted = fleet.addPending(gateway.slots[1]!, 2 ** 40);
+  const client = await gateway.client();
+  client.send(chatRequest(chatBody()));
+  const prefill = await gateway.upstreams[0]!.accept();
+  await prefill.request();
+  prefill.reset();
+  expect(await decodeServes(gateway)).toBe(upstreamBody(chatBody()));
+  expect((await client.response()).text).toBe(chatAnswer);
+  await gateway.closeReason();
+  fleet.addPending(gateway.slots[1]!, -counted);
+  await gateway.assertIdle();
+});
+
 test('vllm: when the only endpoint for prompts fails again and again, it is ejected, and requests no longer wait for it', async () => {
   const gateway = await vllm({ extra: ', ejection: { consecutive_failures: 3, base_ms: 60s }' });
   gateway.upstreams[0]!.onPeer = async (peer) => {
