@@ -1,6 +1,6 @@
 /**
- * Of an older scrape no picker believes anything, and `/status` shows nothing: about three of the longest intervals between two (1024 endpoints
- * are read every 5 s). What a gateway counts itself goes on.
+ * Of an older scrape no picker believes anything, and `/status` shows nothing: about three of the longest intervals between
+ * two (1024 endpoints are read every 5 s). What a gateway counts itself goes on.
  */
 export const scrapeStaleMs = 15_000;
 
