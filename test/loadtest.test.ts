@@ -35,6 +35,7 @@ test('loadtest: when no scenario is named, every one is listed in a line and the
     'stream',
     'long-stream',
     'chat-3mb',
+    'response-3mb',
     'mixed',
     'abort-storm',
     'slow-readers',

@@ -7,6 +7,7 @@ import { engineOverload } from './engine-overload.mjs';
 import { longStream } from './long-stream.mjs';
 import { mixed } from './mixed.mjs';
 import { overload } from './overload.mjs';
+import { response3mb } from './response-3mb.mjs';
 import { slowReaders } from './slow-readers.mjs';
 import { stream } from './stream.mjs';
 
@@ -14,6 +15,7 @@ import { stream } from './stream.mjs';
 export const scenarios = [
   chat3kb,
   chat3mb,
+  response3mb,
   stream,
   longStream,
   mixed,

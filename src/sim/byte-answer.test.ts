@@ -52,3 +52,17 @@ test('byte-answer: when the hash of a body is asked for, it is of the bytes that
   expect(response.headers.get('x-sim-body-bytes')).toBe('3000000');
   expect(response.headers.get('x-sim-body-sha256')).toBe(createHash('sha256').update(body).digest('hex'));
 });
+
+test('byte-answer: when a completion of N bytes is asked for, it is one, of N bytes', async () => {
+  for (const count of [300, 65_536, 200_001]) {
+    const response = await fetch(`${sim.url}/v1/chat/completions`, {
+      headers: { 'x-sim-completion-bytes': String(count) },
+    });
+    expect(response.headers.get('content-length')).toBe(String(count));
+    const text = await response.text();
+    expect(text).toHaveLength(count);
+    expect(JSON.parse(text)).toMatchObject({ usage: { completion_tokens: Math.floor(count / 4) } });
+  }
+  const response = await fetch(sim.url, { headers: { 'x-sim-completion-bytes': '10' } });
+  expect(response.status).toBe(400);
+});

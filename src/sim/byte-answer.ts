@@ -4,6 +4,9 @@
  *
  * Byte i is `(i * 31 + (i >>> 8) * 7) & 255`. It differs between neighbours and between 256-byte pages, so a proxy that
  * drops, repeats or swaps a piece is caught; it repeats every 64 KiB, so any length is sent from one page of memory.
+ *
+ * `x-sim-completion-bytes: N` answers likewise, with a chat completion of N bytes, usage at its end: what a proxy has to read
+ * of a long answer, from an engine that does nothing for it.
  */
 import type { SimExchange } from './exchange.ts';
 
@@ -24,8 +27,15 @@ export function patternOf(count: number): Buffer {
   return bytes;
 }
 
-/** Answers when the hook's header is there; returns whether it was. Writes at the speed the client reads. */
+/** The text of completions. It repeats like the pattern; letters and blanks, which JSON leaves as they are. */
+const prose = Buffer.alloc(patternBytes, 'the gauge shows what the pump gives and the valve takes ');
+
+/** Answers when a hook's header is there; returns whether it was. Writes at the speed the client reads. */
 export function tryAnswerBytes(exchange: SimExchange): boolean {
+  return tryAnswerCompletion(exchange) || tryAnswerPattern(exchange);
+}
+
+function tryAnswerPattern(exchange: SimExchange): boolean {
   const wanted = exchange.header('x-sim-response-bytes');
   if (wanted === undefined) return false;
   const count = Number(wanted);
@@ -34,8 +44,8 @@ export function tryAnswerBytes(exchange: SimExchange): boolean {
     exchange.sendError(400, 'x-sim-response-bytes must be a count, x-sim-response-framing length, chunked or close.');
     return true;
   }
-  const { response } = exchange;
   if (framing === 'close') {
+    const { response } = exchange;
     // Node marks these as removed, and then adds neither by itself.
     response.removeHeader('transfer-encoding');
     response.removeHeader('content-length');
@@ -46,18 +56,52 @@ export function tryAnswerBytes(exchange: SimExchange): boolean {
     ...(framing === 'chunked' ? { 'transfer-encoding': 'chunked' } : {}),
     ...(framing === 'close' ? { connection: 'close' } : {}),
   });
+  writePages(exchange, count, patternSlice, '');
+  return true;
+}
+
+function tryAnswerCompletion(exchange: SimExchange): boolean {
+  const wanted = exchange.header('x-sim-completion-bytes');
+  if (wanted === undefined) return false;
+  const count = Number(wanted);
+  const completionTokens = Math.floor(count / 4);
+  const before =
+    '{"id":"chatcmpl-bytes","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"';
+  const after = `"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":${completionTokens},"total_tokens":${completionTokens + 1}}}`;
+  const textBytes = count - before.length - after.length;
+  if (!Number.isSafeInteger(count) || textBytes < 0) {
+    exchange.sendError(400, 'x-sim-completion-bytes must be a count of 300 or more.');
+    return true;
+  }
+  exchange.writeHead(200, { 'content-type': 'application/json', 'content-length': count });
+  exchange.response.write(before);
+  writePages(exchange, textBytes, proseSlice, after);
+  return true;
+}
+
+/** Bytes `from` to `to` of the text; at most 64 KiB. */
+function proseSlice(from: number, to: number): Buffer {
+  return prose.subarray(0, Math.min(to - from, patternBytes));
+}
+
+function writePages(
+  exchange: SimExchange,
+  count: number,
+  pageOf: (from: number, to: number) => Buffer,
+  after: string,
+): void {
+  const { response } = exchange;
   let at = 0;
   const write = (): void => {
     while (at < count && !exchange.isGone) {
-      const slice = patternSlice(at, count);
-      at += slice.length;
-      if (!response.write(slice)) {
+      const page = pageOf(at, count);
+      at += page.length;
+      if (!response.write(page)) {
         response.once('drain', write);
         return;
       }
     }
-    response.end();
+    response.end(after);
   };
   write();
-  return true;
 }
