@@ -1,5 +1,5 @@
 /** Chat uploads routed by their body, response downloads, and a connection for each request. */
-import { concurrencies, nativeProxies, plainProxies, proxies, sizes, withTwoShards } from './sizes.mjs';
+import { concurrencies, nativeProxies, plainProxies, proxies, sizes, withTwins } from './sizes.mjs';
 
 /**
  * Targets and --quick by name of a case; what is not here is only in the full matrix.
@@ -22,7 +22,7 @@ const wanted = {
  */
 function caseOf(name, rest) {
   const { targets, isQuick = false } = wanted[name] ?? { targets: [] };
-  const peers = targets.includes(10) ? withTwoShards(rest.peers) : rest.peers;
+  const peers = targets.includes(10) ? withTwins(rest.peers) : rest.peers;
   return { name, ...rest, peers, targets, isQuick };
 }
 

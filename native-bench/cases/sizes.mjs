@@ -32,10 +32,13 @@ export const nativeProxies = ['direct', 'penstock', 'haproxy', 'nginx', 'nginx-u
 /** Cases that take a fresh process for each round are long. */
 export const fewProxies = ['direct', 'penstock', 'haproxy', 'nginx-unbuffered'];
 
+const withTwoThreads = ['penstock', 'haproxy', 'nginx-unbuffered'];
+
 /**
- * Two shards run beside one, so that a round holds both.
+ * Two shards run beside one, so that a round holds both; and so do two threads of others, which tell what the machine makes
+ * of two.
  * @param {readonly string[]} names
  */
-export function withTwoShards(names) {
-  return names.flatMap((name) => (name === 'penstock' ? [name, 'penstock-2'] : [name]));
+export function withTwins(names) {
+  return names.flatMap((name) => (withTwoThreads.includes(name) ? [name, `${name}-2`] : [name]));
 }

@@ -1,8 +1,8 @@
 /** Every peer, in the order of a round and of the tables. */
 import { direct } from './direct.mjs';
 import { envoy } from './envoy.mjs';
-import { haproxy, haproxyBody } from './haproxy.mjs';
-import { nginx, nginxUnbuffered } from './nginx.mjs';
+import { haproxy, haproxy2, haproxyBody } from './haproxy.mjs';
+import { nginx, nginxUnbuffered, nginxUnbuffered2 } from './nginx.mjs';
 import { fastifyHttpProxy, httpProxy, portkey, undici } from './node-peers.mjs';
 import { penstock, penstock2 } from './penstock.mjs';
 
@@ -12,9 +12,11 @@ export const peers = [
   penstock,
   penstock2,
   haproxy,
+  haproxy2,
   haproxyBody,
   nginx,
   nginxUnbuffered,
+  nginxUnbuffered2,
   envoy,
   undici,
   httpProxy,
