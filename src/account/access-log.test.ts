@@ -21,6 +21,9 @@ test('access log: when an exchange reached an endpoint, its line is one JSON obj
   exchange.firstByteMs = 112.3456;
   exchange.attempts = 2;
   exchange.responseBytes = 42;
+  exchange.estimatedTokens = 8;
+  exchange.matchedTokens = 0;
+  exchange.headroom = 1750;
   const line = lines.line(exchange, 'public', 150, 'ECONNRESET');
   expect(line.endsWith('}\n')).toBe(true);
   expect(line.indexOf('\n')).toBe(line.length - 1);
@@ -47,6 +50,9 @@ test('access log: when an exchange reached an endpoint, its line is one JSON obj
     ttft_ms: 12.35,
     total_ms: 50,
     retries: 1,
+    estimated_tokens: 8,
+    matched_tokens: 0,
+    headroom: 1750,
     detail: 'ECONNRESET',
     msg: 'access',
   });
@@ -58,7 +64,17 @@ test('access log: when an exchange was refused before routing, what it does not 
   exchange.status = 400;
   const record = JSON.parse(lines.line(exchange, 'public', 1, '')) as Record<string, unknown>;
   expect(record).toMatchObject({ status: 400, reason: 'body_invalid', retries: 0 });
-  for (const absent of ['model', 'pool', 'endpoint', 'stream', 'prompt_tokens', 'ttft_ms', 'detail']) {
+  for (const absent of [
+    'model',
+    'pool',
+    'endpoint',
+    'stream',
+    'prompt_tokens',
+    'ttft_ms',
+    'estimated_tokens',
+    'headroom',
+    'detail',
+  ]) {
     expect(record).not.toHaveProperty(absent);
   }
 });

@@ -40,6 +40,8 @@ export class AccessLines {
     if (exchange.gpuSeconds > 0) text += `,"gpu_seconds":${Math.round(exchange.gpuSeconds * 1e6) / 1e6}`;
     if (exchange.firstByteMs > 0) text += `,"ttft_ms":${rounded(exchange.firstByteMs - exchange.startedMs)}`;
     text += `,"total_ms":${rounded(nowMs - exchange.startedMs)},"retries":${Math.max(0, exchange.attempts - 1)}`;
+    if (exchange.estimatedTokens >= 0) text += `,"estimated_tokens":${exchange.estimatedTokens}`;
+    if (exchange.headroom >= 0) text += `,"headroom":${exchange.headroom}`;
     if (exchange.matchedTokens >= 0) text += `,"matched_tokens":${exchange.matchedTokens}`;
     if (exchange.replaySkipped !== '') text += `,"replay_skipped":"${exchange.replaySkipped}"`;
     if (detail !== '') text += `,"detail":${quoted(detail)}`;

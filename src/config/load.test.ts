@@ -112,6 +112,7 @@ test('config: when only listeners and pools are given, every other setting has t
       inflightMax: 0,
       pendingTokensMax: 0,
       pendingPrefillMs: 0,
+      completionRateMax: 0,
       queue: {
         requestsMax: 1024,
         bytesMax: 268_435_456,

@@ -253,6 +253,12 @@ export const pool = section(
       max: '1h',
       doc: 'As `pending_tokens_max`, in time: those tokens over the prompt tokens a second that the endpoint was seen to compute, so that a slow endpoint is full with fewer. 0 is unlimited.',
     }),
+    completion_rate_max: integer({
+      default: 0,
+      min: 0,
+      max: 100_000_000,
+      doc: 'Completion tokens a second of all answers together from which on an endpoint of weight 1 counts as full: its requests times the tokens a second that each of them was seen to get of late. 0 is unlimited.',
+    }),
     queue,
     keepalive_idle_ms: durationMs({
       default: '4s',

@@ -79,6 +79,6 @@ export const queue = section(
   },
   {
     default: {},
-    doc: 'Where requests wait when every endpoint is at `inflight_max`, `connections_max`, `pending_tokens_max` or `pending_prefill_ms`, or saturated.',
+    doc: 'Where requests wait when every endpoint is at `inflight_max`, `connections_max`, `pending_tokens_max`, `pending_prefill_ms` or `completion_rate_max`, or saturated.',
   },
 );

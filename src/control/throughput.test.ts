@@ -13,9 +13,9 @@ function watched() {
   const other = fleet.claim();
   for (const each of [slot, equal, other]) fleet.setState(each, EndpointState.healthy);
   const time = { ms: 1_000_000 };
-  const snapshotWith = (url: string): Snapshot => {
+  const snapshotWith = (url: string, rest = ''): Snapshot => {
     const endpoints = `{ url: "${url}", sku: h100 }, { url: "http://equal", sku: h100, weight: 2 }, { url: "http://other" }`;
-    const text = `{ listeners: [{ name: l, address: "127.0.0.1:0" }], pools: [{ name: p, endpoints: [${endpoints}] }] }`;
+    const text = `{ listeners: [{ name: l, address: "127.0.0.1:0" }], pools: [{ name: p, ${rest} endpoints: [${endpoints}] }] }`;
     const loaded = parseConfig(text, 'f.yaml', {});
     if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- What is read of it is here.
@@ -38,7 +38,8 @@ function watched() {
     }
   };
   const move = (url: string): void => void (snapshot = snapshotWith(url));
-  return { throughput, run, move, slot, equal, other, work: shards[0], pending: new FleetTable(memory, 0) };
+  const limit = (rate: number): void => void (snapshot = snapshotWith('http://a', `completion_rate_max: ${rate},`));
+  return { throughput, run, move, limit, slot, equal, other, work: shards[0], pending: new FleetTable(memory, 0) };
 }
 
 test('throughput: when an endpoint works less than it did, what is left is its headroom', () => {
@@ -117,4 +118,21 @@ test('throughput: when an endpoint was never busy, it has the headroom of those 
     completion: { now: 0, headroom: null },
   });
   expect(work.usedRatio(other)).toBe(0);
+});
+
+test('throughput: when an endpoint has requests, shards read how fast it writes for each, and what it has left', () => {
+  const { run, limit, slot, equal, work, pending: fleet } = watched();
+  expect([work.pace(slot), work.headroom(slot)], 'nothing was seen').toEqual([0, -1]);
+  for (let count = 0; count < 4; count++) fleet.tryTakeInflight(slot, 0);
+  run(20, 0, 200);
+  expect(work.pace(slot)).toBe(50);
+  expect(work.headroom(slot)).toBe(0);
+  for (let count = 0; count < 4; count++) fleet.giveInflight(slot);
+  run(20, 0, 0);
+  expect(work.pace(slot), 'of its last requests').toBe(50);
+  expect([work.headroom(slot), work.headroom(equal)]).toEqual([199, 399]);
+  limit(1000);
+  run(10, 0, 300);
+  expect([work.usedRatio(slot), work.headroom(slot)]).toEqual([0.3, 700]);
+  expect([work.usedRatio(equal), work.headroom(equal)], 'of twice the weight').toEqual([0, 2000]);
 });

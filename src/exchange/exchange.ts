@@ -115,11 +115,14 @@ export class Exchange {
   totalDeadlineMs = noDeadline;
   queueDeadlineMs = noDeadline;
 
-  // What routing by KV caches believed; -1 = it did not.
-  /** Prompt tokens, from its bytes. */
+  // What was believed when its endpoint was chosen; -1 = nothing.
+  /** Prompt tokens, from the bytes of its prompt, or else of its body. */
   estimatedTokens = -1;
-  /** Of those, what the endpoint was to hold. */
+  /** Of those, what the endpoint was to hold, where routing goes by that. */
   matchedTokens = -1;
+
+  /** Completion tokens a second that its endpoint could still write. */
+  headroom = -1;
 
   // Outcome.
   promptTokens = -1;
@@ -173,6 +176,7 @@ export class Exchange {
     this.queueDeadlineMs = noDeadline;
     this.estimatedTokens = -1;
     this.matchedTokens = -1;
+    this.headroom = -1;
     this.promptTokens = -1;
     this.completionTokens = -1;
     this.cachedTokens = -1;

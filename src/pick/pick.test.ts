@@ -167,6 +167,32 @@ test('pick: when prompts wait at two endpoints, the slower one is full with fewe
   pend(-20_000);
 });
 
+test('pick: when an endpoint writes as much as it may with the requests it has, it is full', () => {
+  const made = fleetOf(3, [{}, { weight: 2 }]);
+  const slots = made.endpoints.map(({ slot }) => slot);
+  // Of the third nobody knows how fast it is.
+  const paces = { pace: (slot: number) => (slot === slots[2] ? 0 : 50) };
+  const rule = { ...openRule, completionRateMax: 200 };
+  const view = new PoolView(made.endpoints, made.fleet, rule, null, null, paces);
+  const candidates = (): number[] => {
+    view.screen(requestOf(null), 1000);
+    return [...view.candidates.subarray(0, view.count)];
+  };
+  const begin = (count: number): void => {
+    for (; count > 0; count--) for (const slot of slots) made.fleet.tryTakeInflight(slot, 0);
+  };
+  begin(3);
+  expect(candidates()).toEqual([0, 1, 2]);
+  begin(1);
+  expect(candidates(), 'four at 50 tokens a second each').toEqual([1, 2]);
+  expect(view.fullCount).toBe(1);
+  begin(4);
+  expect(candidates()).toEqual([2]);
+  made.fleet.giveInflight(slots[0]!);
+  made.fleet.giveInflight(slots[1]!);
+  expect(candidates(), 'a request less').toEqual([1, 2]);
+});
+
 test('pick: when other gateways have requests at an endpoint, pickers count them, and limits do not', () => {
   const made = pool('least_request', 0, 1);
   const [first, second, third] = made.endpoints.map(({ slot }) => slot);

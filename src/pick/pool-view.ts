@@ -39,6 +39,8 @@ export interface PickRule {
   readonly pendingTokensMax: number;
   /** From how many milliseconds of the endpoint's work on, those tokens make it full; 0 = however many. */
   readonly pendingPrefillMs: number;
+  /** From how many completion tokens a second on an endpoint of weight 1 is full; 0 = however many. */
+  readonly completionRateMax: number;
   /** From how many requests waiting in its engine on an endpoint counts as full; 0 = however many. */
   readonly waitingMax: number;
   /** From which share of its KV cache in use; 0 = whatever it is. */
@@ -52,6 +54,7 @@ export const openRule: PickRule = {
   inflightMax: 0,
   pendingTokensMax: 0,
   pendingPrefillMs: 0,
+  completionRateMax: 0,
   waitingMax: 0,
   kvUsageMax: 0,
   slowStartMs: 0,
@@ -60,6 +63,11 @@ export const openRule: PickRule = {
 /** Prompt tokens that an endpoint computes in a second, by its URL. */
 export interface PrefillRates {
   of(url: string): number;
+}
+
+/** Completion tokens a second for each request that an endpoint has, by its slot; 0: not known. */
+export interface WritePaces {
+  pace(slot: number): number;
 }
 
 /**
@@ -74,6 +82,7 @@ export class PoolView {
   readonly #saturation: Saturation;
   /** Null: nobody knows, and no limit in time applies. */
   readonly #rates: PrefillRates | null;
+  readonly #paces: WritePaces | null;
   /** What endpoints say of their models; null where they are not asked. */
   readonly fit: ModelFit | null;
   /** Indexes that passed the screens; the first `count` are valid. */
@@ -95,10 +104,12 @@ export class PoolView {
     rule: PickRule,
     fit: ModelFit | null = null,
     rates: PrefillRates | null = null,
+    paces: WritePaces | null = null,
   ) {
     this.endpoints = endpoints;
     this.fit = fit;
     this.#rates = rates;
+    this.#paces = paces;
     this.hashes = endpoints.map((endpoint) => hashText(endpoint.url));
     this.fleet = fleet;
     this.#rule = rule;
@@ -156,11 +167,12 @@ export class PoolView {
   #isFull(index: number, nowMs: number): boolean {
     const { fleet } = this;
     const { slot } = this.endpoints[index]!;
-    const { inflightMax, pendingTokensMax, pendingPrefillMs } = this.#rule;
+    const { inflightMax, pendingTokensMax, pendingPrefillMs, completionRateMax } = this.#rule;
     return (
       (inflightMax > 0 && fleet.inflight(slot) >= inflightMax) ||
       (pendingTokensMax > 0 && fleet.pendingTokens(slot) >= pendingTokensMax) ||
       (pendingPrefillMs > 0 && this.#pendingMs(index) >= pendingPrefillMs) ||
+      (completionRateMax > 0 && this.#completionRate(index) >= completionRateMax) ||
       this.#saturation.isReached(slot, nowMs)
     );
   }
@@ -169,6 +181,15 @@ export class PoolView {
   #pendingMs(index: number): number {
     const { url, slot } = this.endpoints[index]!;
     return this.#rates === null ? 0 : (this.fleet.pendingTokens(slot) / this.#rates.of(url)) * 1000;
+  }
+
+  /**
+   * What the endpoint writes with the requests that it has now, were it of weight 1. Rates as they are measured come seconds late,
+   * in which everybody would be let in; the pace of one changes slowly.
+   */
+  #completionRate(index: number): number {
+    const { slot, weight } = this.endpoints[index]!;
+    return this.#paces === null ? 0 : (this.fleet.inflight(slot) * this.#paces.pace(slot)) / weight;
   }
 
   /** Whether any endpoint, or any that `fits` and has the model, could take another request, whatever that is. Moves `fit`. */

@@ -151,6 +151,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
       inflightMax: pool.inflightMax,
       pendingTokensMax: pool.pendingTokensMax,
       pendingPrefillMs: pool.pendingPrefillMs,
+      completionRateMax: pool.completionRateMax,
       waitingMax: pool.queue.saturatedAt.waiting,
       kvUsageMax: pool.queue.saturatedAt.kvUsage,
       slowStartMs: pool.slowStartMs,
@@ -158,7 +159,7 @@ export async function compileRuntime(snapshot: Snapshot, context: RuntimeContext
     const fit = new ModelFit(context.models, pickable, contexts);
     const urls = pool.endpoints.map(({ url }) => url);
     const learned = context.lasting.kvLearned(pool.name, new Set(urls));
-    const view = new PoolView(pickable, context.registry.fleet, rule, fit, learned.rate);
+    const view = new PoolView(pickable, context.registry.fleet, rule, fit, learned.rate, context.work);
     const waitingRoom = context.lasting.waitingRoom(pool, snapshot.queueRows[poolIndex]!);
     const prefillers = Uint8Array.from(pickable, ({ serves }) => ((serves & Serves.prefill) === 0 ? 0 : 1));
     const parts = protocol === null ? routes.parts[poolIndex]! : [...routes.parts[poolIndex]!, prefillers];

@@ -57,7 +57,8 @@ export class WorkMeter {
 
   /** It goes to endpoint `index`: what that has to compute counts as waiting there. True: some endpoint held some of it. */
   placed(exchange: GatewayExchange, pool: PoolRuntime, index: number, isPaired: boolean): boolean {
-    const { url } = pool.view.endpoints[index]!;
+    const { url, slot } = pool.view.endpoints[index]!;
+    exchange.headroom = this.#parts.work.headroom(slot);
     const hasPrompt = pool.kv !== null && exchange.prompt !== null;
     const bodyTokens = hasPrompt ? 0 : promptTokensOf(exchange, pool);
     if (!hasPrompt && bodyTokens === 0) return false;
@@ -65,7 +66,10 @@ export class WorkMeter {
     let isHit = false;
     if (isPaired) isHit = exchange.leg!.isKnown;
     else if (hasPrompt) isHit = pool.kv.place(exchange, index);
-    else addPending(pool.view, exchange, index, bodyTokens);
+    else {
+      exchange.estimatedTokens = bodyTokens;
+      addPending(pool.view, exchange, index, bodyTokens);
+    }
     exchange.promptWork = isPaired ? 1 : workOf(exchange); // Computed elsewhere but for its last token.
     exchange.tokensPerEvent = pool.learned.eventTokens.of(url);
     const clock = pool.clocks[index]!;
@@ -179,7 +183,7 @@ export class WorkMeter {
     // It was computed elsewhere.
     if (exchange.prefillUrl !== '') return;
     if (pool.kv !== null) return; // It learns from prompts, which are less than bodies, and without waiting for the end.
-    learned.ratio.learn(exchange.modelLabel, exchange.body.receivedBytes, promptTokens);
+    learned.ratio.learn(exchange.modelLabel, exchange.flow, exchange.body.receivedBytes, promptTokens);
     if (exchange.loading === Loading.cold) return; // It waited for its model, too.
     if (exchange.isEventStream && exchange.aheadTokens * aheadParts <= uncached)
       learned.rate.learn(url, uncached, exchange.firstByteMs - exchange.sentMs);

@@ -38,15 +38,17 @@ test('work table: when prompts were worked for, every shard sees how long that w
   expect([shards[0]!.promptMicros(38), control.promptTokens(39)]).toEqual([0, 0]);
 });
 
-test('work table: when control says how much of its rate an endpoint uses, every shard reads it', () => {
+test('work table: when control says how an endpoint writes, every shard reads it', () => {
   const { control, shards } = tables();
-  control.setUsedRatio(39, 0.25);
-  control.setUsedRatio(0, 1);
+  control.setWriteRates(39, { usedRatio: 0.25, headroom: 1500, pace: 62.5 });
+  control.setWriteRates(0, { usedRatio: 1, headroom: -1, pace: 1e12 });
   for (const table of [control, ...shards]) {
     expect([table.usedRatio(39), table.usedRatio(0), table.usedRatio(38)]).toEqual([0.25, 1, 0]);
+    expect([table.headroom(39), table.headroom(0), table.headroom(38)]).toEqual([1500, -1, -1]);
+    expect([table.pace(39), table.pace(0), table.pace(38)]).toEqual([62.5, 2_000_000, 0]);
     expect([table.promptMicros(39), table.promptMicros(0)]).toEqual([0, 0]);
   }
-  expect(() => shards[0]!.setUsedRatio(0, 1)).toThrow();
+  expect(() => shards[0]!.setWriteRates(0, { usedRatio: 1, headroom: 0, pace: 0 })).toThrow();
 });
 
 test('work table: when a slot is out of range, or control counts, that is a defect', () => {

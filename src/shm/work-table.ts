@@ -3,21 +3,35 @@ import type { SharedMemory } from './memory.ts';
 
 /**
  * What endpoints get done, as it is seen to be done: a row a shard, in it 8 bytes a slot of the fleet table; behind them 4 bytes a
- * slot that all shards write, and 4 that control does.
+ * slot that all shards write, and 12 that control does.
  *
- * | Word             | Byte | Unit                | Writer          |
- * | ---------------- | ---- | ------------------- | --------------- |
- * | promptTokens     | 0    | tokens, wraps       | that shard      |
- * | completionTokens | 4    | tokens, wraps       | that shard      |
- * | promptMicros     | -    | microseconds, wraps | shards, Atomics |
- * | usedPpm          | -    | millionths          | control         |
+ * | Word             | Byte | Unit                           | Writer          |
+ * | ---------------- | ---- | ------------------------------ | --------------- |
+ * | promptTokens     | 0    | tokens, wraps                  | that shard      |
+ * | completionTokens | 4    | tokens, wraps                  | that shard      |
+ * | promptMicros     | -    | microseconds, wraps            | shards, Atomics |
+ * | usedPpm          | -    | millionths                     | control         |
+ * | headroom         | -    | tokens a second + 1, 0 = none  | control         |
+ * | pace             | -    | thousandths of a token a second | control        |
  *
  * The first three are totals for ever: who wants a rate subtracts, as integers of 32 bits. A slot's words are not cleared when
- * another endpoint gets it, nor a shard's when it is started again; `usedPpm` is what control found last.
+ * another endpoint gets it, nor a shard's when it is started again; the last three are what control found last.
  */
 const wordsEach = 2;
+/** Of a slot, that no shard has a row for. */
+const commonWords = 4;
 /** Rates are taken over so long. */
 export const workWindowMs = 10_000;
+/** How an endpoint writes answers, as control found it. */
+export interface WriteRates {
+  /** Of the completion tokens a second that it can write, the part that it does, 0..1. */
+  readonly usedRatio: number;
+  /** Completion tokens a second that it could write besides; -1: nobody knows. */
+  readonly headroom: number;
+  /** Completion tokens a second for each request it has; 0: not known. */
+  readonly pace: number;
+}
+
 /** Completion tokens a second that an endpoint is taken to be able to write until it, or one like it, was seen to write more. */
 export const writeRateAssumed = 1000;
 
@@ -30,7 +44,7 @@ function rowWordsOf(endpointCountMax: number): number {
 }
 
 export function workMemoryBytes(shardCount: number, endpointCountMax: number): number {
-  return (shardCount * rowWordsOf(endpointCountMax) + 2 * endpointCountMax) * 4;
+  return (shardCount * rowWordsOf(endpointCountMax) + commonWords * endpointCountMax) * 4;
 }
 
 export class WorkTable {
@@ -71,15 +85,29 @@ export class WorkTable {
     return Atomics.load(this.#words, this.#microsAt(slot));
   }
 
-  /** Of the completion tokens a second that the endpoint can write, the part that it does, 0..1. */
-  setUsedRatio(slot: number, ratio: number): void {
+  setWriteRates(slot: number, { usedRatio, headroom, pace }: WriteRates): void {
     assert(this.#shardIndex < 0, 'control has all the rates');
-    Atomics.store(this.#words, this.#microsAt(slot) + this.#endpointCountMax, Math.round(ratio * 1e6));
+    const at = this.#microsAt(slot);
+    Atomics.store(this.#words, at + this.#endpointCountMax, Math.round(usedRatio * 1e6));
+    Atomics.store(this.#words, at + 2 * this.#endpointCountMax, toInt32(headroom) + 1);
+    Atomics.store(this.#words, at + 3 * this.#endpointCountMax, toInt32(pace * 1000));
   }
 
-  /** @hot per pick and endpoint. As control found it, some seconds ago. A word of its own: whole without Atomics. */
+  // What control found some seconds ago. A word each: whole without Atomics.
+
+  /** @hot per pick and endpoint. */
   usedRatio(slot: number): number {
     return this.#words[this.#microsAt(slot) + this.#endpointCountMax]! / 1e6;
+  }
+
+  /** @hot per attempt. Completion tokens a second; -1: nobody knows. */
+  headroom(slot: number): number {
+    return this.#words[this.#microsAt(slot) + 2 * this.#endpointCountMax]! - 1;
+  }
+
+  /** @hot per pick and endpoint. Completion tokens a second for each request that the endpoint has; 0: not known. */
+  pace(slot: number): number {
+    return this.#words[this.#microsAt(slot) + 3 * this.#endpointCountMax]! / 1000;
   }
 
   /** Of all shards; wraps. */
@@ -115,4 +143,9 @@ export class WorkTable {
     assert(slot >= 0 && slot < this.#endpointCountMax, 'slot < endpointCountMax');
     return shard * this.#rowWords + slot * wordsEach + word;
   }
+}
+
+/** Beyond any rate there is; counts that endpoints claim may be anything. */
+function toInt32(value: number): number {
+  return Math.round(Math.min(value, 2_000_000_000));
 }

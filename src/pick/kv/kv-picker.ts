@@ -33,6 +33,8 @@ export interface KvPickRequest extends PickRequest, PendingPrompt, LoadingReques
   /** Sealed for this pool; null: no prompt that could be cached. */
   readonly prompt: PromptKeys | null;
   readonly modelLabel: string;
+  /** Tenant, as the pool's queue tells them apart; 0: none is named. */
+  readonly flow: number;
   /** Prompt tokens, as far as they can be told from its bytes. */
   estimatedTokens: number;
   /** Of those, what the endpoint was believed to hold. */
@@ -122,7 +124,7 @@ export class KvPicker implements Picker {
     const { prompt } = request;
     request.score = Number.NaN;
     if (prompt === null) return;
-    const ratio = this.#pool.learned.ratio.of(request.modelLabel);
+    const ratio = this.#pool.learned.ratio.of(request.modelLabel, request.flow);
     const matched = this.#matchedBytes;
     matched.fill(0);
     this.#index.lookup(prompt, matched);
@@ -263,8 +265,8 @@ export class KvPicker implements Picker {
     this.#insert(prompt, ordinal);
     this.#learnRate(request, usage);
     if (usage === null) return;
-    ratio.learn(request.modelLabel, prompt.byteCount, usage.promptTokens);
-    const tokenBytes = 1 / ratio.of(request.modelLabel);
+    ratio.learn(request.modelLabel, request.flow, prompt.byteCount, usage.promptTokens);
+    const tokenBytes = 1 / ratio.of(request.modelLabel, request.flow);
     // An endpoint may claim any number, and more than its cache holds empties it just as well.
     const answerBytes = Math.min(Math.round(usage.completionTokens * tokenBytes), horizon.capacity(ordinal));
     horizon.useUnnamed(ordinal, answerBytes);

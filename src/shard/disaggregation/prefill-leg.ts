@@ -147,6 +147,10 @@ export class PrefillLeg implements UpstreamUser, KvPickRequest, JudgedAttempt {
     return this.#exchange.modelLabel;
   }
 
+  get flow(): number {
+    return this.#exchange.flow;
+  }
+
   get poolName(): string {
     return this.#exchange.poolName;
   }
