@@ -12,6 +12,7 @@ const baseWord = 3;
 const problemWord = 4;
 const isDoneWord = 5;
 const hashWord = 6;
+const stringWord = 7;
 
 const problems = ['', 'bad_syntax', 'bad_nesting', 'depth'] as const;
 
@@ -31,6 +32,7 @@ export class NestedValue {
     words[at + problemWord] = 0;
     words[at + isDoneWord] = 0;
     words[at + hashWord] = hash === null ? 0 : hash.address;
+    words[at + stringWord] = 0;
   }
 
   /** Whether the value has ended. */

@@ -9,6 +9,7 @@ export const blockCountMax = 2048;
 /** Words of a state. */
 const bytesWord = 2;
 const countWord = 5;
+const uncountedWord = 9;
 
 /**
  * Chained hashes of the part of a prompt that decides what a KV cache can reuse, while it arrives; reused through `reset`.
@@ -33,9 +34,9 @@ export class PrefixHash {
     return views.words[this.#words + countWord]!;
   }
 
-  /** Bytes hashed so far, those of the open block included. */
+  /** Bytes hashed so far that count as prompt, those of the open block included: of an image as Base64 only its beginning. */
   get byteCount(): number {
-    return views.words[this.#words + bytesWord]!;
+    return views.words[this.#words + bytesWord]! - views.words[this.#words + uncountedWord]!;
   }
 
   reset(): void {
@@ -71,7 +72,7 @@ export class PrefixHash {
     return views.words[this.#record(index) + 1]!;
   }
 
-  /** Bytes from the start to the end of block `index`. */
+  /** Bytes that count from the start to the end of block `index`. */
   endOf(index: number): number {
     return views.words[this.#record(index) + 2]!;
   }

@@ -50,6 +50,57 @@ function hashed(raw: string, elementEnds: readonly number[], isFinished: boolean
   return blocksOf(hash);
 }
 
+test('prompt parts: when a prompt has images, each makes blocks like text and counts as 4 KiB of it, however it is cut', () => {
+  const image = (bytes: number): string =>
+    Buffer.from(Array.from({ length: bytes }, (_, at) => (at * at * 31 + at) >> 3)).toString('base64');
+  const elements = (url: string): string[] => [
+    JSON.stringify({ role: 'user', content: [{ text: 'What is it? '.repeat(100) }, { image_url: { url } }] }),
+    '{"role":"assistant","content":"A crane."}',
+    '{"role":"user","content":"And this?"}',
+  ];
+  const content = (url: string): string => `[${elements(url).join(',')}]`;
+  const prompt = (url: string, cuts: readonly number[] = []) => {
+    const body = `{"messages":${content(url)}}`;
+    const parts = new PromptParts();
+    const scanner = new RequestScanner();
+    parts.reset();
+    scanner.reset(parts);
+    const bytes = Buffer.from(body);
+    let from = 0;
+    for (const end of [...cuts, bytes.length]) {
+      scanner.push(bytes, from, end);
+      from = end;
+    }
+    expect([scanner.finish(), parts.finish()]).toEqual([ScanState.complete, true]);
+    return parts.hash(PromptPart.turns);
+  };
+  const around = content('').length;
+  const url = `data:image/png;base64,${image(600_000)}`;
+  const hash = prompt(url);
+  const lanes = (of: PrefixHash): string[] => blocksOf(of).map((block) => block.replace(/ \d+$/, ''));
+  expect(hash.byteCount).toBe(around + 4096);
+  let length = 0;
+  const elementEnds = elements(url).map((element) => (length += element.length + 1));
+  expect(lanes(hash)).toEqual(hashed(content(url), elementEnds, false).map((block) => block.replace(/ \d+$/, '')));
+  const ends = Array.from({ length: hash.blockCount }, (_, block) => hash.endOf(block));
+  expect(ends).toEqual(ends.toSorted((a, b) => a - b));
+  expect(ends.at(-1)).toBeLessThanOrEqual(around + 4096);
+  for (const pieceBytes of [100, 1000, 4096, 65_537]) {
+    const cuts = Array.from({ length: Math.floor(url.length / pieceBytes) }, (_, index) => (index + 1) * pieceBytes);
+    const cut = prompt(url, cuts);
+    expect(cut.byteCount, `pieces of ${pieceBytes}`).toBe(around + 4096);
+    expect(lanes(cut)).toEqual(lanes(hash));
+  }
+  // Escaped slashes, the other alphabet, raw Base64 as Anthropic has it, and what is less than the tariff.
+  expect(prompt(image(300_000).replaceAll('/', '\\/')).byteCount).toBe(around + 4096);
+  expect(prompt(image(300_000).replaceAll('/', '_')).byteCount).toBe(around + 4096);
+  expect(prompt(image(1500)).byteCount).toBe(around + 2000);
+  // Text is text.
+  for (const long of ['pump and valve '.repeat(1000), 'a'.repeat(10_000), '\u6f6e'.repeat(5000)]) {
+    expect(prompt(long).byteCount).toBe(around + Buffer.byteLength(long));
+  }
+});
+
 const text = fc.oneof(
   fc.string({ maxLength: 40 }),
   fc.string({ unit: 'binary', maxLength: 40 }),

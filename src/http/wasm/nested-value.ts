@@ -1,4 +1,4 @@
-import { hashCheckpoint, hashPush } from './prefix-hash';
+import { hashCheckpoint, hashPush, hashPushUncounted } from './prefix-hash';
 
 /**
  * Skips one JSON value, checking its syntax: the inside of `messages`, which is nearly all of a 3 MB prompt. This file is
@@ -20,6 +20,8 @@ import { hashCheckpoint, hashPush } from './prefix-hash';
  * | 16     | i32 problem: 0, or why the value is not valid                                          |
  * | 20     | i32 isDone                                                                             |
  * | 24     | i32 hash: address of the state of a hash (prefix-hash.ts) the value's bytes go into, 0: none |
+ * | 28     | u16 stringBytes: of the string the last piece ended in, bytes that have come, 4096 at most |
+ * | 30     | u8 isEncoded: they are Base64                                                          |
  * | 32     | u8 for each depth: 1 where the bracket open there is a brace                           |
  *
  * Not checked, as by the caller: the spelling of numbers, literals and escapes, control bytes in strings.
@@ -42,6 +44,18 @@ const PROBLEM_NESTING: i32 = 2;
 const PROBLEM_DEPTH: i32 = 3;
 
 const DEPTH_MAX: i32 = 128;
+
+/**
+ * An image, a sound or a file is one long string in Base64, megabytes that become about a thousand tokens. So much of it counts as
+ * prompt: at 0.27 tokens a byte, where ratios begin, 1,100 tokens.
+ */
+const ENCODED_COUNTED: usize = 4096;
+/**
+ * A string is Base64 when so many bytes of it are, and not of a few kinds only. Prose of that length has a space, and most other
+ * text a byte that is no letter.
+ */
+const SAMPLE: usize = 64;
+const SAMPLE_KINDS: u64 = 12;
 
 const SPACE: u32 = 0x20;
 const QUOTE: u32 = 0x22;
@@ -108,6 +122,10 @@ export function skip(state: usize, start: usize, end: usize): usize {
     at++;
     token = TOKEN_STRING;
   }
+  /** Where the content of the present string begins, or goes on, and how much of it came before. */
+  let stringFrom = start;
+  let stringBefore = <usize>load<u16>(state, 28);
+  let wasEncoded: bool = load<u8>(state, 30) == 1;
   /** Where the first hit from `at` on is kept. */
   let next = firstHit;
   while (<usize>load<u32>(next) < at) next += 4;
@@ -140,6 +158,17 @@ export function skip(state: usize, start: usize, end: usize): usize {
         at = hit + 2;
         if (<usize>load<u32>(next) == hit + 1) next += 4;
       }
+      const stringTo = token == TOKEN_NONE ? at - 1 : end;
+      if (hash != 0 && stringBefore + stringTo - stringFrom > ENCODED_COUNTED) {
+        // What is too short to tell is as what came before it.
+        if (stringTo - stringFrom >= SAMPLE) wasEncoded = isEncoded(stringTo);
+      } else wasEncoded = false;
+      if (wasEncoded) {
+        const counted = stringBefore < ENCODED_COUNTED ? ENCODED_COUNTED - stringBefore : 0;
+        hashPush(hash, hashedTo, stringFrom + counted);
+        hashPushUncounted(hash, stringFrom + counted, stringTo);
+        hashedTo = stringTo;
+      }
       if (token != TOKEN_NONE) {
         // One beyond: the last byte was a backslash, and what it escapes is the first byte of the next piece.
         if (at > end) token = TOKEN_ESCAPE;
@@ -171,6 +200,8 @@ export function skip(state: usize, start: usize, end: usize): usize {
           expect = isKey ? EXPECT_VALUE : EXPECT_KEY;
           token = TOKEN_STRING;
           at = behind;
+          stringFrom = at;
+          stringBefore = 0;
           next += 4;
           continue;
         }
@@ -185,6 +216,8 @@ export function skip(state: usize, start: usize, end: usize): usize {
       }
       token = TOKEN_STRING;
       at++;
+      stringFrom = at;
+      stringBefore = 0;
       next += 4;
     } else if (code == COMMA) {
       if (expect != EXPECT_SEPARATOR) {
@@ -264,6 +297,9 @@ export function skip(state: usize, start: usize, end: usize): usize {
   store<i32>(state, depth, 8);
   store<i32>(state, problem, 16);
   store<i32>(state, isDone, 20);
+  const isInString = token == TOKEN_STRING || token == TOKEN_ESCAPE;
+  store<u16>(state, isInString ? <u16>min<usize>(stringBefore + end - stringFrom, ENCODED_COUNTED) : 0, 28);
+  store<u8>(state, isInString && wasEncoded ? 1 : 0, 30);
   return at;
 }
 
@@ -297,6 +333,28 @@ function hitsOf(block: usize): u64 {
   const low: u64 = <u32>(i8x16.bitmask(hitsA) | (i8x16.bitmask(hitsB) << 16));
   const high: u64 = <u32>(i8x16.bitmask(hitsC) | (i8x16.bitmask(hitsD) << 16));
   return low | (high << 32);
+}
+
+/** Whether the bytes before `to` are Base64, of either alphabet, perhaps with escaped slashes and line ends. */
+function isEncoded(to: usize): bool {
+  let kinds: u64 = 0;
+  for (let at = to - SAMPLE; at < to; at++) {
+    const code: u32 = load<u8>(at);
+    const isLetter = (code | 0x20) - 0x61 < 26;
+    if (
+      !isLetter &&
+      code - 0x30 >= 10 &&
+      code != 0x2b &&
+      code != 0x2f &&
+      code != 0x3d &&
+      code != 0x2d &&
+      code != 0x5f
+    ) {
+      if (code != BACKSLASH) return false;
+    }
+    kinds |= (<u64>1) << (<u64>(code & 63));
+  }
+  return popcnt(kinds) >= SAMPLE_KINDS;
 }
 
 /** - 0-9 t f n */

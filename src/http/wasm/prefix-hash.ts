@@ -17,7 +17,8 @@
  * | 20     | i32 count: blocks closed                                            |
  * | 24     | u64 pending: the bytes of a word that is not complete, 0 above them |
  * | 32     | i32 countMax: blocks there is room for; behind the last nothing is hashed |
- * | 40     | for each closed block: i32 h1, i32 h2, i32 offset of its end        |
+ * | 36     | i32 uncounted: of the offset, bytes that are hashed but do not count |
+ * | 40     | for each closed block: i32 h1, i32 h2, i32 offset of its end, in bytes that count |
  */
 const C1: u32 = 0x239b961b;
 const C2: u32 = 0xab0e9789;
@@ -26,6 +27,10 @@ const C4: u32 = 0xa1e38b93;
 const N1: u32 = 0x561ccd1b;
 const N2: u32 = 0x0bcaa747;
 const PHI: u32 = 0x9e3779b1;
+
+/** While bytes come that do not count: the offset at which they began. */
+const NOT_NOW: i32 = -1;
+let uncountedFrom: i32 = NOT_NOW;
 
 const BLOCKS: usize = 40;
 const BLOCK_RECORD_BYTES: usize = 12;
@@ -46,6 +51,15 @@ export function hashReset(state: usize, countMax: i32): void {
   store<i32>(state, 0, 20);
   store<u64>(state, 0, 24);
   store<i32>(state, countMax, 32);
+  store<i32>(state, 0, 36);
+}
+
+/** As hashPush, of bytes that make blocks and keys like any others, but no prompt longer. */
+export function hashPushUncounted(state: usize, start: usize, end: usize): void {
+  uncountedFrom = load<i32>(state, 8);
+  hashPush(state, start, end);
+  store<i32>(state, load<i32>(state, 36) + load<i32>(state, 8) - uncountedFrom, 36);
+  uncountedFrom = NOT_NOW;
 }
 
 /** Hashes [start, end). */
@@ -145,7 +159,7 @@ function close(state: usize, blockBytes: i32, offset: i32): void {
   const record = state + BLOCKS + <usize>count * BLOCK_RECORD_BYTES;
   store<u32>(record, a, 0);
   store<u32>(record, b, 4);
-  store<i32>(record, offset, 8);
+  store<i32>(record, (uncountedFrom == NOT_NOW ? offset : uncountedFrom) - load<i32>(state, 36), 8);
   store<u32>(state, a, 0);
   store<u32>(state, b, 4);
   store<i32>(state, blockSizeAt(offset), 16);
