@@ -198,6 +198,7 @@ class Gateway {
     const request = {
       prompt: keys,
       modelLabel: 'm',
+      flow: 0,
       endpointIndex: -1,
       estimatedTokens: -1,
       matchedTokens: -1,
