@@ -2,7 +2,7 @@ import type { PrefixHash } from './prefix-hash.ts';
 import { index, load, loaded, scanModule, takeState, views } from './scan-memory.ts';
 
 /** wasm/nested-value.ts has the grammar and the layout of the state. */
-const stateBytes = 192;
+const stateBytes = 512;
 
 /** Words of a state. */
 const expectWord = 0;
@@ -13,6 +13,10 @@ const problemWord = 4;
 const isDoneWord = 5;
 const hashWord = 6;
 const stringWord = 7;
+/** The first of four, each of 80 bytes; a length of 0 is none. */
+const seamWord = 42;
+const seamWords = 20;
+const seamCount = 4;
 
 const problems = ['', 'bad_syntax', 'bad_nesting', 'depth'] as const;
 
@@ -33,6 +37,7 @@ export class NestedValue {
     words[at + isDoneWord] = 0;
     words[at + hashWord] = hash === null ? 0 : hash.address;
     words[at + stringWord] = 0;
+    for (let seam = 0; seam < seamCount; seam++) words[at + seamWord + seam * seamWords] = 0;
   }
 
   /** Whether the value has ended. */

@@ -50,6 +50,59 @@ function hashed(raw: string, elementEnds: readonly number[], isFinished: boolean
   return blocksOf(hash);
 }
 
+// What stands between two texts is recognised as a whole where it stood there before; byte by byte nothing is.
+test('prompt parts: when messages are alike, they are read as they are byte by byte, whatever is wrong with one of them', () => {
+  const seams = fc.constantFrom(
+    '"},{"role":"user","content":"',
+    '"},{"role":"assistant","content":"',
+    '"}, {"role": "tool", "tool_call_id": "call_1", "content": "',
+    '"}]},{"role":"user","content":[{"type":"text","text":"',
+    '","cache":{"a":[]},"text":"',
+    '"},{"x":"y"},{"content":"',
+    '"},{},[],{"content":"',
+    '"}],[{"text":"',
+    '"}]},[[{"text":"',
+    '"}]]},{"other":[{"text":"',
+    '","reasoning":"',
+  );
+  const texts = fc.constantFrom(
+    'ok',
+    'How are you today, and what',
+    'a \\"quoted\\" word and \\\\ some more text',
+    'x'.repeat(600),
+    '潮汐 and other things to be seen here',
+  );
+  const damage = fc.option(
+    fc.record({
+      at: fc.double({ min: 0, max: 1, noNaN: true }),
+      byte: fc.constantFrom(...Buffer.from('"\\\\{}[],:a0 ')),
+    }),
+  );
+  const messages = fc.array(fc.tuple(texts, seams), { minLength: 1, maxLength: 30 });
+  const parts = new PromptParts();
+  const scanner = new RequestScanner();
+  fc.assert(
+    fc.property(messages, fc.constantFrom('messages', 'other'), damage, (list, name, wound) => {
+      const inner = list.map(([content, seam]) => content + seam).join('');
+      const body = Buffer.from(`{"${name}":[{"role":"user","content":"${inner}end"}],"model":"m"}`);
+      if (wound !== null) body[Math.floor(wound.at * (body.length - 1))] = wound.byte;
+      const read = (pieceBytes: number): object => {
+        parts.reset();
+        scanner.reset(parts);
+        for (let at = 0; at < body.length; at += pieceBytes) {
+          scanner.push(body, at, Math.min(body.length, at + pieceBytes));
+        }
+        const state = scanner.finish();
+        const blocks = parts.finish() ? blocksOf(parts.hash(PromptPart.turns)) : [];
+        return { state, problem: scanner.problem, model: scanner.model, blocks };
+      };
+      const expected = read(1);
+      for (const pieceBytes of [body.length, 700, 97]) expect(read(pieceBytes)).toEqual(expected);
+    }),
+    { numRuns: 500 },
+  );
+});
+
 test('prompt parts: when a prompt has images, each makes blocks like text and counts as 4 KiB of it, however it is cut', () => {
   const image = (bytes: number): string =>
     Buffer.from(Array.from({ length: bytes }, (_, at) => (at * at * 31 + at) >> 3)).toString('base64');
