@@ -236,7 +236,7 @@ export function skip(state: usize, start: usize, end: usize): usize {
             hashCheckpoint(hash);
             hashedTo = at + elementBytes;
           }
-          next += <usize>load<u8>(seam, SEAM_HITS) << 2;
+          next += (<usize>load<u8>(seam, SEAM_HITS)) << 2;
           at += <usize>load<u8>(seam);
           expect = EXPECT_VALUE;
           token = TOKEN_STRING;
@@ -382,7 +382,6 @@ export function skip(state: usize, start: usize, end: usize): usize {
 }
 
 /** From the end of a text, `},{"role":"user","content":"` and the like, that was scanned once, from the same state to the same. */
-@inline
 function findSeam(state: usize, at: usize, end: usize, depth: i32, kinds: u32): usize {
   let seam = state + SEAMS;
   for (let left = SEAM_COUNT; left > 0; left--) {
@@ -416,7 +415,6 @@ function learnSeam(state: usize, from: usize, to: usize, hits: usize, elementEnd
 }
 
 /** `length` is 16 at least. */
-@inline
 function areSame(one: usize, other: usize, length: usize): bool {
   for (let at: usize = 0; at + 16 < length; at += 16) {
     if (!i8x16.all_true(i8x16.eq(v128.load(one + at), v128.load(other + at)))) return false;
