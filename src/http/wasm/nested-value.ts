@@ -1,4 +1,17 @@
+import { ENCODED_COUNTED, isEncoded, SAMPLE } from './encoded';
+import { goOnAtHit, hitToGoOnAt, NO_HIT } from './hits';
 import { hashCheckpoint, hashPush, hashPushUncounted } from './prefix-hash';
+import {
+  behindObjectSeam,
+  behindSeam,
+  findSeam,
+  learnSeam,
+  LONG_TEXT,
+  SEAM_ELEMENT_END,
+  SEAM_HITS,
+  SEAM_KINDS_BEHIND,
+  SEAM_RISE,
+} from './seams';
 
 /**
  * Skips one JSON value, checking its syntax: the inside of `messages`, which is nearly all of a 3 MB prompt. This file is
@@ -7,8 +20,8 @@ import { hashCheckpoint, hashPush, hashPushUncounted } from './prefix-hash';
  *
  * Against the same grammar in JavaScript (Node 20.20, json-scanner.bench): 20,000 messages, 3 MB: 3.5 to 0.44 ms; one text
  * with escapes: 1.9 to 0.7 ms. Three things made it fast: quotes and backslashes are found first, 64 bytes at a time, and gone
- * through as a list; the seams between strings are one step; and so is what stands between the texts of two messages, where the
- * same stood there before (`Seams`).
+ * through as a list (hits.ts); the seams between strings are one step; and so is what stands between the texts of two messages, where the
+ * same stood there before (seams.ts).
  *
  * Memory: bytes to scan lie where the caller put them, and may be read up to 63 bytes beyond their end. A value under way keeps its state in `stateBytes` bytes:
  *
@@ -48,82 +61,10 @@ const PROBLEM_DEPTH: i32 = 3;
 
 const DEPTH_MAX: i32 = 128;
 
-/**
- * An image, a sound or a file is one long string in Base64, megabytes that become about a thousand tokens. So much of it counts as
- * prompt: at 0.27 tokens a byte, where ratios begin, 1,100 tokens.
- */
-const ENCODED_COUNTED: usize = 4096;
-/**
- * A string is Base64 when so many bytes of it are, and not of a few kinds only. Prose of that length has a space, and most other
- * text a byte that is no letter.
- */
-const SAMPLE: usize = 64;
-const SAMPLE_KINDS: u64 = 12;
-
-/**
- * Seams between long texts, by what stands in them: user and assistant in turn have two. Offset 0: u8 length, 0 = none; then
- * u8 hits: quotes and backslashes in it; u8 elementEnd: offset behind the element of a list that ends in it, 0 = none;
- * i32 depth it begins and ends at; u32 kinds of the innermost four brackets there, before and behind it; its text.
- */
-const SEAM_COUNT: usize = 4;
-const SEAM_HITS: usize = 1;
-const SEAM_ELEMENT_END: usize = 2;
-const SEAM_DEPTH: usize = 4;
-const SEAM_KINDS: usize = 8;
-const SEAM_KINDS_BEHIND: usize = 12;
-/** Of brackets that are open at its beginning it closes no more, so that what they are is known. */
-const SEAM_RISE: i32 = 3;
-const SEAM_TEXT: usize = 16;
-const SEAM_TEXT_BYTES: usize = 64;
-const SEAM_BYTES: usize = SEAM_TEXT + SEAM_TEXT_BYTES;
-const SEAM_TURN: usize = 164;
-const SEAMS: usize = 168;
-/** What is shorter is a role or a name: part of a seam. */
-const LONG_TEXT: usize = 24;
-
 const SPACE: u32 = 0x20;
 const QUOTE: u32 = 0x22;
 const COMMA: u32 = 0x2c;
 const COLON: u32 = 0x3a;
-const BACKSLASH: u32 = 0x5c;
-
-/**
- * Where `index` keeps the addresses of quotes and backslashes, in order; behind the last one stands NO_HIT. ../scan-memory.ts
- * leaves room for them here, behind its scratch area.
- */
-const HITS: usize = 64 * 1024;
-const NO_HIT: usize = 0xffffffff;
-let firstHit: usize = HITS;
-
-/**
- * To be called once for bytes [0, end) before they are scanned. Finding all hits first, and going through the list then, is
- * faster than looking for each when it is due: the processor need not wait for one to know where to look for the next.
- */
-export function index(end: usize): void {
-  let to = HITS;
-  for (let block: usize = 0; block < end; block += 64) {
-    let hits = hitsOf(block);
-    if (block + 64 > end) hits &= ((<u64>1) << (<u64>(end - block))) - 1;
-    if (hits == 0) continue;
-    const count = <usize>popcnt(hits);
-    // Four at once without asking: what is too many is written over.
-    let at = to;
-    do {
-      store<u32>(at, <u32>block + <u32>ctz(hits), 0);
-      hits &= hits - 1;
-      store<u32>(at, <u32>block + <u32>ctz(hits), 4);
-      hits &= hits - 1;
-      store<u32>(at, <u32>block + <u32>ctz(hits), 8);
-      hits &= hits - 1;
-      store<u32>(at, <u32>block + <u32>ctz(hits), 12);
-      hits &= hits - 1;
-      at += 16;
-    } while (hits != 0);
-    to += count << 2;
-  }
-  store<u32>(to, 0xffffffff);
-  firstHit = HITS;
-}
 
 /** Scans [start, end). Returns the address behind the value when it ends there (isDone), else `end`, or that of a problem. */
 export function skip(state: usize, start: usize, end: usize): usize {
@@ -161,7 +102,7 @@ export function skip(state: usize, start: usize, end: usize): usize {
   /** The first hit in the present string. */
   let stringHit: usize = 0;
   /** Where the first hit from `at` on is kept. */
-  let next = firstHit;
+  let next = hitToGoOnAt();
   while (<usize>load<u32>(next) < at) next += 4;
 
   while (at < end) {
@@ -215,17 +156,13 @@ export function skip(state: usize, start: usize, end: usize): usize {
         isDone = 1;
         break;
       }
-      // What follows in an object is mostly another string, behind one of three seams, which are taken in one step.
+      // From one text to the next as from an earlier one.
       if (isObject && isInArray && !isKey && stringBefore + stringTo - stringFrom >= LONG_TEXT) {
         // Objects in arrays in a value are three deep at least.
         const innermost = kinds + depth - SEAM_RISE;
         if (seamFrom != 0 && depth == seamDepth && seamDepthMin >= depth - SEAM_RISE) {
-          const learnt = learnSeam(state, seamFrom, stringFrom, (stringHit - seamHit) >> 2, seamElementEnd);
-          if (learnt != 0) {
-            store<i32>(learnt, depth, SEAM_DEPTH);
-            store<u32>(learnt, seamKinds, SEAM_KINDS);
-            store<u32>(learnt, load<u32>(innermost), SEAM_KINDS_BEHIND);
-          }
+          const hits = (stringHit - seamHit) >> 2;
+          learnSeam(state, seamFrom, stringFrom, hits, seamElementEnd, depth, seamKinds, load<u32>(innermost));
         }
         const seam = findSeam(state, at, end, depth, load<u32>(innermost));
         if (seam != 0) {
@@ -252,6 +189,7 @@ export function skip(state: usize, start: usize, end: usize): usize {
         seamKinds = load<u32>(innermost);
         seamElementEnd = 0;
       }
+      // What follows in an object is mostly another string, behind one of three seams, which are taken in one step.
       if (isObject && at + 6 <= end) {
         let behind: usize = 0;
         if (isKey) behind = behindSeam(at, COLON);
@@ -369,7 +307,7 @@ export function skip(state: usize, start: usize, end: usize): usize {
   }
 
   if (hash != 0) hashPush(hash, hashedTo, at);
-  firstHit = next;
+  goOnAtHit(next);
   store<i32>(state, expect, 0);
   store<i32>(state, token, 4);
   store<i32>(state, depth, 8);
@@ -379,102 +317,6 @@ export function skip(state: usize, start: usize, end: usize): usize {
   store<u16>(state, isInString ? <u16>min<usize>(stringBefore + end - stringFrom, ENCODED_COUNTED) : 0, 28);
   store<u8>(state, isInString && wasEncoded ? 1 : 0, 30);
   return at;
-}
-
-/** From the end of a text, `},{"role":"user","content":"` and the like, that was scanned once, from the same state to the same. */
-function findSeam(state: usize, at: usize, end: usize, depth: i32, kinds: u32): usize {
-  let seam = state + SEAMS;
-  for (let left = SEAM_COUNT; left > 0; left--) {
-    const length = <usize>load<u8>(seam);
-    if (
-      length != 0 &&
-      at + length <= end &&
-      load<i32>(seam, SEAM_DEPTH) == depth &&
-      load<u32>(seam, SEAM_KINDS) == kinds &&
-      areSame(at, seam + SEAM_TEXT, length)
-    ) {
-      return seam;
-    }
-    seam += SEAM_BYTES;
-  }
-  return 0;
-}
-
-/** Bytes [from, to) led from behind one text to the next. The seam, or 0 when it is none worth keeping. */
-function learnSeam(state: usize, from: usize, to: usize, hits: usize, elementEnd: usize): usize {
-  const length = to - from;
-  if (length < 16 || length > SEAM_TEXT_BYTES) return 0;
-  const turn = load<i32>(state, SEAM_TURN);
-  store<i32>(state, turn == <i32>((SEAM_COUNT - 1) * SEAM_BYTES) ? 0 : turn + <i32>SEAM_BYTES, SEAM_TURN);
-  const seam = state + SEAMS + <usize>turn;
-  store<u8>(seam, <u8>length);
-  store<u8>(seam, <u8>hits, SEAM_HITS);
-  store<u8>(seam, elementEnd == 0 ? 0 : <u8>(elementEnd - from), SEAM_ELEMENT_END);
-  memory.copy(seam + SEAM_TEXT, from, length);
-  return seam;
-}
-
-/** `length` is 16 at least. */
-function areSame(one: usize, other: usize, length: usize): bool {
-  for (let at: usize = 0; at + 16 < length; at += 16) {
-    if (!i8x16.all_true(i8x16.eq(v128.load(one + at), v128.load(other + at)))) return false;
-  }
-  const last = length - 16;
-  return i8x16.all_true(i8x16.eq(v128.load(one + last), v128.load(other + last)));
-}
-
-/** Behind `<code>"` or `<code> "`; 0 when that is not what stands at `at`. */
-function behindSeam(at: usize, code: u32): usize {
-  if (load<u8>(at) != code) return 0;
-  const next = load<u8>(at, 1) == SPACE ? at + 2 : at + 1;
-  return load<u8>(next) == QUOTE ? next + 1 : 0;
-}
-
-/** Behind `},{"` or `}, {"`; 0 when that is not what stands at `at`. */
-function behindObjectSeam(at: usize): usize {
-  if (load<u16>(at) != 0x2c7d) return 0;
-  const next = load<u8>(at, 2) == SPACE ? at + 3 : at + 2;
-  return load<u16>(next) == 0x227b ? next + 2 : 0;
-}
-
-/** A bit for each of 64 bytes: quotes and backslashes. */
-function hitsOf(block: usize): u64 {
-  const quotes = i8x16.splat(<i8>QUOTE);
-  const backslashes = i8x16.splat(<i8>BACKSLASH);
-  const a = v128.load(block, 0);
-  const b = v128.load(block, 16);
-  const c = v128.load(block, 32);
-  const d = v128.load(block, 48);
-  const hitsA = v128.or(i8x16.eq(a, quotes), i8x16.eq(a, backslashes));
-  const hitsB = v128.or(i8x16.eq(b, quotes), i8x16.eq(b, backslashes));
-  const hitsC = v128.or(i8x16.eq(c, quotes), i8x16.eq(c, backslashes));
-  const hitsD = v128.or(i8x16.eq(d, quotes), i8x16.eq(d, backslashes));
-  if (!v128.any_true(v128.or(v128.or(hitsA, hitsB), v128.or(hitsC, hitsD)))) return 0;
-  const low: u64 = <u32>(i8x16.bitmask(hitsA) | (i8x16.bitmask(hitsB) << 16));
-  const high: u64 = <u32>(i8x16.bitmask(hitsC) | (i8x16.bitmask(hitsD) << 16));
-  return low | (high << 32);
-}
-
-/** Whether the bytes before `to` are Base64, of either alphabet, perhaps with escaped slashes and line ends. */
-function isEncoded(to: usize): bool {
-  let kinds: u64 = 0;
-  for (let at = to - SAMPLE; at < to; at++) {
-    const code: u32 = load<u8>(at);
-    const isLetter = (code | 0x20) - 0x61 < 26;
-    if (
-      !isLetter &&
-      code - 0x30 >= 10 &&
-      code != 0x2b &&
-      code != 0x2f &&
-      code != 0x3d &&
-      code != 0x2d &&
-      code != 0x5f
-    ) {
-      if (code != BACKSLASH) return false;
-    }
-    kinds |= (<u64>1) << (<u64>(code & 63));
-  }
-  return popcnt(kinds) >= SAMPLE_KINDS;
 }
 
 /** - 0-9 t f n */
