@@ -40,6 +40,6 @@ export const economyRows = {
     unit: 'ratio',
     source: 'scrape',
     labels: ['pool', 'endpoint', 'kind'],
-    help: 'The best throughput seen of endpoints of the pool with its sku, by weight, forgotten by half in an hour, less what it does now. Prompts and completions share it.',
+    help: 'The best throughput seen of endpoints of the pool with its sku, by weight, forgotten by half in an hour, or completion_rate_max of the pool, less what it does now. Prompts and completions share it.',
   },
 } as const satisfies Record<string, MetricRow>;

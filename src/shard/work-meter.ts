@@ -58,10 +58,10 @@ export class WorkMeter {
   /** It goes to endpoint `index`: what that has to compute counts as waiting there. True: some endpoint held some of it. */
   placed(exchange: GatewayExchange, pool: PoolRuntime, index: number, isPaired: boolean): boolean {
     const { url, slot } = pool.view.endpoints[index]!;
-    exchange.headroom = this.#parts.work.headroom(slot);
     const hasPrompt = pool.kv !== null && exchange.prompt !== null;
     const bodyTokens = hasPrompt ? 0 : promptTokensOf(exchange, pool);
     if (!hasPrompt && bodyTokens === 0) return false;
+    exchange.headroom = this.#parts.work.headroom(slot);
     this.#advance(pool, index, 1);
     let isHit = false;
     if (isPaired) isHit = exchange.leg!.isKnown;
