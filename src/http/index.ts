@@ -31,6 +31,7 @@ export { ParserErrorCode } from './parser-error.ts';
 export type { ResponseLimits } from './parser-error.ts';
 export { looseReading } from './path-reading.ts';
 export { BodyKind, ResponseParser } from './response-parser.ts';
+export { encodedBytesCounted } from './prefix-hash.ts';
 export { PromptPart, PromptParts, promptOrder } from './prompt-parts.ts';
 export { retryAfterMs } from './retry-after.ts';
 export type { ResponseSink } from './response-parser.ts';

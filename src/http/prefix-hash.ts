@@ -1,15 +1,19 @@
 import { forgetPiece, load, loaded, scanModule, takeState, views } from './scan-memory.ts';
 
 /** wasm/prefix-hash.ts has the hash, the block sizes and the layout of the state. */
-const headBytes = 40;
+const headBytes = 48;
 const recordWords = 3;
 /** 3 MiB have 544 to 680; 16 MiB have room whatever their messages. */
 export const blockCountMax = 2048;
+
+/** So much of an image, or anything else in Base64, counts as prompt; its bytes are hashed to the last. */
+export const encodedBytesCounted = 4096;
 
 /** Words of a state. */
 const bytesWord = 2;
 const countWord = 5;
 const uncountedWord = 9;
+const encodedWord = 10;
 
 /**
  * Chained hashes of the part of a prompt that decides what a KV cache can reuse, while it arrives; reused through `reset`.
@@ -34,9 +38,14 @@ export class PrefixHash {
     return views.words[this.#words + countWord]!;
   }
 
-  /** Bytes hashed so far that count as prompt, those of the open block included: of an image as Base64 only its beginning. */
+  /** Bytes hashed so far that count as prompt, those of the open block included. */
   get byteCount(): number {
     return views.words[this.#words + bytesWord]! - views.words[this.#words + uncountedWord]!;
+  }
+
+  /** Long strings in Base64, each of them `encodedBytesCounted` of `byteCount`. */
+  get encodedCount(): number {
+    return views.words[this.#words + encodedWord]!;
   }
 
   reset(): void {

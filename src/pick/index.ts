@@ -36,7 +36,7 @@ export { openRule, PoolView } from './pool-view.ts';
 export type { PickEndpoint, PickRequest, PickRule, PrefillRates } from './pool-view.ts';
 export { addPending, givePending } from './pending-prompts.ts';
 export type { PendingPrompt } from './pending-prompts.ts';
-export type { TokenRatio } from './kv/token-ratio.ts';
+export type { PromptSize, TokenRatio } from './kv/token-ratio.ts';
 export { Loading, Residents } from './residents.ts';
 export type { LoadingRequest } from './residents.ts';
 export { Rendezvous } from './rendezvous.ts';

@@ -42,11 +42,12 @@ const apisWithPrompt: ReadonlySet<Api> = new Set([Api.chatCompletions, Api.compl
 /** What its context has to hold, about, by the bytes of its prompt or else of its body; 0 where those say nothing of it. */
 export function contextTokensOf(exchange: GatewayExchange, pool: PoolRuntime): number {
   if (!apisWithPrompt.has(exchange.facts.api)) return 0;
-  return Math.floor(promptBytes(exchange) * pool.learned.ratio.of(exchange.modelLabel, exchange.flow));
+  const { prompt, modelLabel, flow } = exchange;
+  return prompt === null ? bodyTokens(exchange, pool) : Math.floor(pool.learned.ratio.tokens(modelLabel, flow, prompt));
 }
 
-function promptBytes({ prompt, head, body }: GatewayExchange): number {
-  return prompt === null ? Math.max(head.contentLength, body.receivedBytes) : prompt.byteCount;
+function bodyTokens({ head, body, modelLabel, flow }: GatewayExchange, { learned }: PoolRuntime): number {
+  return Math.ceil(Math.max(head.contentLength, body.receivedBytes) * learned.ratio.of(modelLabel, flow));
 }
 
 export function tokensToReserve(exchange: GatewayExchange): number {
@@ -71,12 +72,8 @@ const prompted: ReadonlySet<Api> = new Set([
  * Prompt tokens of a request whose prompt nobody has looked at, by what a byte of body was worth of late; 0 where it has none.
  * Of a body without a length only what has come is known.
  */
-export function promptTokensOf(
-  { facts, head, body, modelLabel, flow }: GatewayExchange,
-  { learned }: PoolRuntime,
-): number {
-  if (!prompted.has(facts.api)) return 0;
-  return Math.ceil(Math.max(head.contentLength, body.receivedBytes) * learned.ratio.of(modelLabel, flow));
+export function promptTokensOf(exchange: GatewayExchange, pool: PoolRuntime): number {
+  return prompted.has(exchange.facts.api) ? bodyTokens(exchange, pool) : 0;
 }
 
 /** What the engine has done for it: prompt tokens it had not cached, and those of the answer. */

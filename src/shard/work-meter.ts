@@ -1,7 +1,7 @@
 import type { Accountant } from '../account/index.ts';
 import type { Clock } from '../core/index.ts';
 import type { TokenUsage } from '../http/index.ts';
-import { addPending, givePending, Loading, type PendingPrompt } from '../pick/index.ts';
+import { addPending, givePending, Loading, type PendingPrompt, type PromptSize } from '../pick/index.ts';
 import { type WorkTable, workWindowMs } from '../shm/index.ts';
 import { promptTokensOf } from './attempt-facts.ts';
 import type { EndpointCounts } from './busy-clock.ts';
@@ -26,6 +26,11 @@ interface PromptStep {
 /** Never 0, which means that the endpoint works for none: where no more can be counted as waiting, nothing of it was. */
 function workOf({ pendingTokens }: PendingPrompt): number {
   return Math.max(1, pendingTokens);
+}
+
+/** Of a body that nobody looked into all is text. */
+function wholeBody({ body }: GatewayExchange): PromptSize {
+  return { byteCount: body.receivedBytes, encodedCount: 0 };
 }
 
 interface MeterParts {
@@ -183,7 +188,7 @@ export class WorkMeter {
     // It was computed elsewhere.
     if (exchange.prefillUrl !== '') return;
     if (pool.kv !== null) return; // It learns from prompts, which are less than bodies, and without waiting for the end.
-    learned.ratio.learn(exchange.modelLabel, exchange.flow, exchange.body.receivedBytes, promptTokens);
+    learned.ratio.learn(exchange.modelLabel, exchange.flow, wholeBody(exchange), promptTokens);
     if (exchange.loading === Loading.cold) return; // It waited for its model, too.
     if (exchange.isEventStream && exchange.aheadTokens * aheadParts <= uncached)
       learned.rate.learn(url, uncached, exchange.firstByteMs - exchange.sentMs);

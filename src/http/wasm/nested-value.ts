@@ -1,6 +1,6 @@
 import { ENCODED_COUNTED, isEncoded, SAMPLE } from './encoded';
 import { goOnAtHit, hitToGoOnAt, NO_HIT } from './hits';
-import { hashCheckpoint, hashPush, hashPushUncounted } from './prefix-hash';
+import { hashCheckpoint, hashEncoded, hashPush, hashPushUncounted } from './prefix-hash';
 import {
   behindObjectSeam,
   behindSeam,
@@ -143,6 +143,7 @@ export function skip(state: usize, start: usize, end: usize): usize {
         hashPush(hash, hashedTo, stringFrom + counted);
         hashPushUncounted(hash, stringFrom + counted, stringTo);
         hashedTo = stringTo;
+        if (token == TOKEN_NONE) hashEncoded(hash);
       }
       if (token != TOKEN_NONE) {
         // One beyond: the last byte was a backslash, and what it escapes is the first byte of the next piece.

@@ -18,7 +18,8 @@
  * | 24     | u64 pending: the bytes of a word that is not complete, 0 above them |
  * | 32     | i32 countMax: blocks there is room for; behind the last nothing is hashed |
  * | 36     | i32 uncounted: of the offset, bytes that are hashed but do not count |
- * | 40     | for each closed block: i32 h1, i32 h2, i32 offset of its end, in bytes that count |
+ * | 40     | i32 encoded: strings in Base64, of which only so much counts        |
+ * | 48     | for each closed block: i32 h1, i32 h2, i32 offset of its end, in bytes that count |
  */
 const C1: u32 = 0x239b961b;
 const C2: u32 = 0xab0e9789;
@@ -32,7 +33,7 @@ const PHI: u32 = 0x9e3779b1;
 const NOT_NOW: i32 = -1;
 let uncountedFrom: i32 = NOT_NOW;
 
-const BLOCKS: usize = 40;
+const BLOCKS: usize = 48;
 const BLOCK_RECORD_BYTES: usize = 12;
 
 /** Finer where prompts usually part; from 128 KiB on at most 1.6 % of what lies before. 3 MiB of one text have 544 blocks. */
@@ -52,6 +53,12 @@ export function hashReset(state: usize, countMax: i32): void {
   store<u64>(state, 0, 24);
   store<i32>(state, countMax, 32);
   store<i32>(state, 0, 36);
+  store<i32>(state, 0, 40);
+}
+
+/** A string of which only the beginning counted is over. */
+export function hashEncoded(state: usize): void {
+  store<i32>(state, load<i32>(state, 40) + 1, 40);
 }
 
 /** As hashPush, of bytes that make blocks and keys like any others, but no prompt longer. */

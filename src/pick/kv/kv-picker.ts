@@ -124,7 +124,8 @@ export class KvPicker implements Picker {
     const { prompt } = request;
     request.score = Number.NaN;
     if (prompt === null) return;
-    const ratio = this.#pool.learned.ratio.of(request.modelLabel, request.flow);
+    const tokens = this.#pool.learned.ratio.tokens(request.modelLabel, request.flow, prompt);
+    const ratio = tokens / prompt.byteCount;
     const matched = this.#matchedBytes;
     matched.fill(0);
     this.#index.lookup(prompt, matched);
@@ -137,7 +138,7 @@ export class KvPicker implements Picker {
       matchedTokens[index] = Math.floor(bytes * ratio);
     }
     this.#isKnown = most > 0;
-    request.estimatedTokens = Math.max(1, Math.ceil(prompt.byteCount * ratio));
+    request.estimatedTokens = Math.max(1, Math.ceil(tokens));
     this.#request.promptTokens = request.estimatedTokens;
     this.#request.root = prompt.root;
     this.#request.branch = prompt.branch(most);
@@ -265,7 +266,7 @@ export class KvPicker implements Picker {
     this.#insert(prompt, ordinal);
     this.#learnRate(request, usage);
     if (usage === null) return;
-    ratio.learn(request.modelLabel, request.flow, prompt.byteCount, usage.promptTokens);
+    ratio.learn(request.modelLabel, request.flow, prompt, usage.promptTokens);
     const tokenBytes = 1 / ratio.of(request.modelLabel, request.flow);
     // An endpoint may claim any number, and more than its cache holds empties it just as well.
     const answerBytes = Math.min(Math.round(usage.completionTokens * tokenBytes), horizon.capacity(ordinal));

@@ -17,8 +17,10 @@ export class PromptKeys implements PrefixKeys {
   lows = new Int32Array(0);
   highs = new Int32Array(0);
   ends = new Int32Array(0);
-  /** Of the whole prompt, hashed or not. */
+  /** Of the whole prompt, hashed or not, as far as they count. */
   byteCount = 0;
+  /** Images and the like in it. */
+  encodedCount = 0;
   /** What it was sealed with. */
   secret = 0;
   #chains = new Int32Array(0);
@@ -31,6 +33,7 @@ export class PromptKeys implements PrefixKeys {
     if (total > this.ends.length) this.#grow(total);
     this.count = 0;
     this.byteCount = 0;
+    this.encodedCount = 0;
     const settings = parts.hash(PromptPart.settings);
     let saltLow = 0;
     let saltHigh = 0;
@@ -55,6 +58,7 @@ export class PromptKeys implements PrefixKeys {
         saltHigh = mix(hash.high(blockCount - 1) ^ partHigh);
       }
       this.byteCount += hash.byteCount;
+      this.encodedCount += hash.encodedCount;
     }
   }
 
