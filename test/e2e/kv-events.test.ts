@@ -100,10 +100,14 @@ async function ask(url: string, prompt: string): Promise<Answer> {
 test('kv events: when an engine clears its cache, the index holds nothing of it at once, and still all of the other', async () => {
   const fleet = [await engine({ name: 'a' }), await engine({ name: 'b' })];
   await start(fleet);
-  const prompts = Array.from({ length: 8 }, (_, number) => words(`p${number}x`, 800));
   const homes = new Map<string, string>();
-  for (const prompt of prompts) homes.set(prompt, (await ask(gateway!.url, prompt)).endpoint);
-  expect(new Set(homes.values()).size, 'both have some').toBe(2);
+  // Homes follow from the engines' ports: in one run of 128 the first eight prompts have the same.
+  for (let number = 0; homes.size < 8 || new Set(homes.values()).size < 2; number++) {
+    expect(number, 'both have some').toBeLessThan(40);
+    const prompt = words(`p${number}x`, 800);
+    homes.set(prompt, (await ask(gateway!.url, prompt)).endpoint);
+  }
+  const prompts = [...homes.keys()];
   for (const prompt of prompts) {
     const { matched, endpoint } = await ask(gateway!.url, prompt);
     expect([endpoint, matched > 1000]).toEqual([homes.get(prompt), true]);
