@@ -6,6 +6,8 @@ export default defineConfig({
     pool: 'forks',
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: ['test/soak/**', 'node_modules/**', 'dist/**'],
+    // What is built is run as Node runs it.
+    server: { deps: { external: [/\/dist\//] } },
     testTimeout: 20_000,
     hookTimeout: 20_000,
     teardownTimeout: 5_000,

@@ -14,7 +14,11 @@ afterEach(async () => {
 
 const adapterCount = 20;
 const engineCount = 4;
-const placeCount = 8;
+/**
+ * Homes follow from names and ports: of 20 adapters one engine in ten is home to nine or more, which loads them by turns when it
+ * has eight places. With twelve it is one in some thousands.
+ */
+const placeCount = 12;
 const requestCount = 240;
 const seed = 71;
 const adapters = Array.from({ length: adapterCount }, (_, index) => `adapter-${index}`);
@@ -90,13 +94,12 @@ async function loadsWith(picker: string): Promise<number> {
 }
 
 test(
-  'adapters: when there are more of them than fit one engine, kv_aware loads each in one or two, round_robin again and again',
+  'adapters: when there are more of them than fit one engine, kv_aware loads each about once, round_robin again and again',
   { timeout: 60_000 },
   async () => {
     const loads = { kv_aware: await loadsWith('kv_aware'), round_robin: await loadsWith('round_robin') };
-    // 20, one each. An engine that stands still for a moment looks full, and its adapters find second homes: 41 were seen once.
-    expect(loads.kv_aware, JSON.stringify(loads)).toBeLessThanOrEqual(3 * adapterCount);
-    expect(loads.round_robin, JSON.stringify(loads)).toBeGreaterThanOrEqual(2 * loads.kv_aware);
+    expect(loads.kv_aware, JSON.stringify(loads)).toBeLessThanOrEqual(2 * adapterCount);
+    expect(loads.round_robin, JSON.stringify(loads)).toBeGreaterThanOrEqual(3 * loads.kv_aware);
   },
 );
 
