@@ -103,6 +103,19 @@ test('prompt parts: when messages are alike, they are read as they are byte by b
   );
 });
 
+// The same bytes between two texts at the same depth, once inside of a list and once inside of an object, where they are not allowed.
+test('prompt parts: when what led from text to text in a list stands in an object, it is refused as if it stood there first', () => {
+  const text = 'How are you today, and what';
+  const seam = (inner: string): string => `{"a":[[{"text":"${inner}"}]],"k":"v"}`;
+  const inList = `[${seam(text)},${seam(text)},${seam(text)}]`;
+  const inObject = `{"z":${seam(text)},${seam(text)}}`;
+  expect(scan(`{"messages":[${inList},${inList}]}`).state).toBe(ScanState.complete);
+  for (const messages of [inObject, `${inList},${inObject}`]) {
+    expect(() => void JSON.parse(`[${messages}]`)).toThrow();
+    expect(scan(`{"messages":[${messages}]}`).state, messages).toBe(ScanState.invalid);
+  }
+});
+
 test('prompt parts: when a prompt has images, each makes blocks like text and counts as 4 KiB of it, however it is cut', () => {
   const image = (bytes: number): string =>
     Buffer.from(Array.from({ length: bytes }, (_, at) => (at * at * 31 + at) >> 3)).toString('base64');

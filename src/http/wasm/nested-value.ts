@@ -198,6 +198,8 @@ export function skip(state: usize, start: usize, end: usize): usize {
           behind = behindSeam(at, COMMA);
           if (behind == 0 && isInArray) {
             behind = behindObjectSeam(at);
+            // It closes a bracket too, and opens one like it.
+            if (behind != 0 && depth - 1 < seamDepthMin) seamDepthMin = depth - 1;
             if (behind != 0 && depth - 1 == elementDepth) {
               hashPush(hash, hashedTo, at + 1);
               hashCheckpoint(hash);
