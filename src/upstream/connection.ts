@@ -11,7 +11,8 @@ import type { BatchedConnection, TurnBatch } from './turn-batch.ts';
  *        └───────────┴────────┴──▶ closed
  *
  * Every connection of a shard reads into the same buffer: the bytes are relayed or copied before the read callback
- * returns, so a stream that waits for its next token holds no read memory. A paused connection is not read at all.
+ * returns, so a stream that waits for its next token holds no read memory. A paused connection is not read at all, and one
+ * that rests not until a later turn (TurnBatch).
  */
 export const ConnectionState = { connecting: 0, busy: 1, idle: 2, closed: 3 } as const;
 export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionState];
@@ -49,6 +50,12 @@ export interface UpstreamUser {
 /** What `connect` fails with when it is this machine that has run out. ENETUNREACH and the like are not among them. */
 const ownShortages: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
 
+/** More than a large answer has. The longer ones go on after those that came meanwhile. */
+const bulkBytesInARow = 4 * 1024 * 1024;
+
+/** The most that is read at once from a connection with TLS. */
+const tlsRecordBytes = 16_384;
+
 const parserLimits = {
   /** Below the acceptor's 16 KiB cork buffer, so that a head and its first chunk never meet the chunk-loss bug there. */
   headBytesMax: 12 * 1024,
@@ -70,6 +77,12 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
   #unflushedCount = 0;
   #isResponseOver = false;
   #isPaused = false;
+  /** Not read until others had their turn (TurnBatch). */
+  #isResting = false;
+  /** A read of less has emptied the socket. */
+  readonly #wholeReadBytes: number;
+  /** What may be read of a large response before it is another's turn. 0 = it waits for its first. */
+  #bulkLeftBytes = 0;
   #idleSinceMs = 0;
   #isFresh = true;
   #isReady = false;
@@ -84,6 +97,7 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
     this.#parser = new ResponseParser(this, parserLimits);
     this.#user = user;
     const { host, port, tls } = endpoint.address;
+    this.#wholeReadBytes = tls === null ? readBuffer.length : tlsRecordBytes;
     const options: TcpSocketConnectOpts & SocketConstructorOpts = {
       host,
       port,
@@ -137,6 +151,7 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
     this.#isRequestBegun = false;
     this.#isHeadSeen = false;
     this.#isReady = false;
+    this.#bulkLeftBytes = 0;
     this.#turn.addReady(this);
   }
 
@@ -176,13 +191,17 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
   pause(): void {
     if (this.#isPaused) return;
     this.#isPaused = true;
-    this.#socket.pause();
+    this.#bulkLeftBytes = 0;
+    if (!this.#isResting) this.#socket.pause();
   }
 
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#socket.resume();
+    if (this.#isResting) return;
+    // An idle connection must see its end at once.
+    if (this.#isResponseOver || this.#turn.hasBulkLeft) this.#socket.resume();
+    else this.#rest();
   }
 
   /** Ends the use of the connection: kept when the exchange on it was complete, else destroyed. */
@@ -199,7 +218,7 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
       this.destroy();
       return;
     }
-    this.resume(); // An idle connection must see its end.
+    this.resume();
     this.#state = ConnectionState.idle;
     this.#idleSinceMs = nowMs;
     this.endpoint.onConnectionIdle(this);
@@ -250,6 +269,12 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
     if (this.#state !== ConnectionState.closed) this.#take(buffer, count);
   }
 
+  onTurnRested(): void {
+    this.#isResting = false;
+    if (this.#bulkLeftBytes <= 0) this.#bulkLeftBytes = bulkBytesInARow;
+    if (!this.#isPaused && this.#state !== ConnectionState.closed) this.#socket.resume();
+  }
+
   readonly #onConnected = (): void => {
     if (this.#state !== ConnectionState.connecting) return;
     this.#state = ConnectionState.busy;
@@ -263,9 +288,22 @@ export class UpstreamConnection implements ResponseSink, BatchedConnection {
 
   /** @hot per chunk. Returning false would stop reading; `pause` does that instead. */
   readonly #onRead = (count: number, buffer: Uint8Array): boolean => {
-    if (!this.#turn.addRead(this, buffer as Buffer, count)) this.#take(buffer as Buffer, count);
+    if (this.#turn.addRead(this, buffer as Buffer, count)) return true;
+    this.#take(buffer as Buffer, count);
+    this.#turn.addBulk(count);
+    this.#bulkLeftBytes -= count;
+    const hasMore = count >= this.#wholeReadBytes && this.#state === ConnectionState.busy;
+    if (hasMore && !this.#turn.hasBulkLeft && !this.#isPaused && !this.#isResting) {
+      this.#socket.pause();
+      this.#rest();
+    }
     return true;
   };
+
+  #rest(): void {
+    this.#isResting = true;
+    this.#turn.addResting(this, this.#bulkLeftBytes > 0);
+  }
 
   #take(buffer: Buffer, count: number): void {
     if (this.#state !== ConnectionState.busy || this.#user === null || this.#isResponseOver) {

@@ -11,6 +11,7 @@ function connection(name: string, seen: string[], onReady: () => void = () => {}
       onReady();
     },
     onTurnRead: (buffer, count) => seen.push(`${name} ${buffer.toString('latin1', 0, count)}`),
+    onTurnRested: () => seen.push(`${name} rested`),
   };
 }
 
@@ -78,4 +79,32 @@ test('turn batch: when many connections are to be made at once, each turn makes 
   batch.addConnect(connection('later', seen));
   await turn();
   expect(seen.at(-1)).toBe('later connects');
+});
+
+test('turn batch: when a turn has read its share, there is none left until it ends; less when somebody rests already', async () => {
+  const batch = new TurnBatch();
+  batch.addBulk(500_000);
+  expect(batch.hasBulkLeft).toBe(true);
+  batch.addBulk(50_000);
+  expect(batch.hasBulkLeft).toBe(false);
+  await turn();
+  expect(batch.hasBulkLeft).toBe(true);
+  for (const name of ['a', 'b', 'c']) batch.addResting(connection(name, []), false);
+  batch.addBulk(140_000);
+  expect(batch.hasBulkLeft).toBe(false);
+});
+
+test('turn batch: when connections rest, one goes on in each turn, who has begun before the others, and reads come first', async () => {
+  const batch = new TurnBatch();
+  const seen: string[] = [];
+  batch.addResting(connection('a', seen), false);
+  batch.addResting(connection('b', seen), false);
+  batch.addResting(connection('begun', seen), true);
+  batch.addRead(connection('small', seen), Buffer.from('x'), 1);
+  await turn();
+  expect(seen).toEqual(['small x', 'begun rested']);
+  await turn();
+  await turn();
+  await turn();
+  expect(seen.slice(2)).toEqual(['a rested', 'b rested']);
 });

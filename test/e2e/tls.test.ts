@@ -9,12 +9,15 @@ import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { patternOf } from '../../src/sim/byte-answer.ts';
 import { type RunningGateway, startGateway } from '../rig/gateway-process.ts';
 
 // TLS on both sides: certificates of endpoints are checked unless told otherwise, and asked for by name.
 const certPath = fileURLToPath(new URL('../fixtures/tls/cert.pem', import.meta.url));
 const keyPath = fileURLToPath(new URL('../fixtures/tls/key.pem', import.meta.url));
 const cert = readFileSync(certPath);
+
+const large = patternOf(8_000_000);
 
 let upstream: Server;
 let upstreamUrl: string;
@@ -28,7 +31,7 @@ beforeAll(async () => {
     serverNames.push((request.socket as TLSSocket & { servername: string | false }).servername);
     let bytes = 0;
     request.on('data', (chunk: Buffer) => (bytes += chunk.length));
-    request.on('end', () => response.end(`${bytes} bytes`));
+    request.on('end', () => response.end(request.url === '/large' ? large : `${bytes} bytes`));
   });
   await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
   upstreamUrl = `https://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
@@ -68,6 +71,15 @@ test('tls: when its authority is configured, 3 MB pass and the endpoint is asked
     expect(await response.text()).toBe('3000000 bytes');
   }
   expect(serverNames).toEqual(['penstock.test', 'penstock.test']);
+});
+
+test('tls: when endpoints send many large responses at once, every byte of all of them arrives', async () => {
+  const gateway = await start('verify: false');
+  const fetchLarge = async (): Promise<boolean> => {
+    const response = await fetch(`${gateway.url}/large`);
+    return Buffer.from(await response.arrayBuffer()).equals(large);
+  };
+  expect(await Promise.all(Array.from({ length: 12 }, fetchLarge))).toEqual(Array.from({ length: 12 }, () => true));
 });
 
 test('tls: when its certificate is for its address, that is checked, and no name is asked for', async () => {
