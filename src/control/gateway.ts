@@ -176,6 +176,7 @@ function onSignals(control: Control, log: Logger): void {
   process.on('SIGHUP', () => void control.reload());
   // The supervisor is gone: nobody would restart this process or pass signals on, so it ends in good order.
   process.on('disconnect', () => drain('disconnect'));
+  if (isSupervised && !process.connected) drain('disconnect'); // It went while this process was starting.
 }
 
 function levelOf(text: string | undefined): string | undefined {

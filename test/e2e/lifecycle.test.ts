@@ -1,15 +1,18 @@
-import { execFile } from 'node:child_process';
+import { execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type Agent, createServer, request as httpRequest, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { type RunningGateway, startGateway } from '../rig/gateway-process.ts';
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { freePort, type RunningGateway, startGateway } from '../rig/gateway-process.ts';
 
 // The process as operators know it: signals, reload, upgrade, restart (CONTRACT section 1).
 const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
+const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const run = promisify(execFile);
 
 let upstream: Server;
@@ -205,6 +208,19 @@ test(
     expect(restartedMs).toBeLessThan(8000);
   },
 );
+
+test('process: when the supervisor goes while the gateway process starts, that ends too', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'penstock-lifecycle-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const configPath = join(folder, 'gateway.yaml');
+  const [port, adminPort] = [await freePort(), await freePort()];
+  const listeners = `listeners: [{ name: public, address: "127.0.0.1:${port}" }]\n`;
+  await writeFile(configPath, `${listeners}admin: { address: "127.0.0.1:${adminPort}" }\n${pool()}`);
+  const child = fork(main, ['-c', configPath], { stdio: 'ignore' });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  child.disconnect();
+  expect(await once(child, 'exit')).toEqual([0, null]);
+});
 
 test('process: when the port belongs to somebody else, exit is 2; when the file is bad, exit is 1', async () => {
   const gateway = await start(pool());
