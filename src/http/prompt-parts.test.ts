@@ -103,6 +103,75 @@ test('prompt parts: when messages are alike, they are read as they are byte by b
   );
 });
 
+// The same long text some brackets deep, one behind the other in lists, and in objects, where they may not stand.
+test('prompt parts: when the same nested text comes again in lists and in objects, what JSON.parse refuses is refused, and nothing else', () => {
+  const wrapped = fc
+    .array(fc.tuple(fc.boolean(), fc.constantFrom('', ',"k":"v"')), { minLength: 1, maxLength: 5 })
+    .map((layers) =>
+      layers.reduce(
+        (inner, [isList, more]) => (isList ? `[${inner}]` : `{"a":${inner}${more}}`),
+        '{"t":"How are you today, and what"}',
+      ),
+    );
+  const places: ((one: string, other: string) => string)[] = [
+    (one) => `[${one},${one}]`,
+    (one, other) => `[${one},${other},${one}]`,
+    (one) => `{"z":${one},${one}}`,
+    (one) => `{"z":${one},"y":${one}}`,
+    (one, other) => `{"z":${one},${other}}`,
+    (one) => `[[${one}],[${one}]]`,
+    (one, other) => `[{"z":${one}},${other}]`,
+    (one, other) => `[{"z":${one},"y":[${other}]},${one}]`,
+    (one, other) => `{"z":[${one},${one}],"y":${other}}`,
+  ];
+  const chosen = fc.array(fc.constantFrom(...places), { minLength: 2, maxLength: 4 });
+  const damage = fc.option(
+    fc.record({
+      at: fc.double({ min: 0, max: 1, noNaN: true }),
+      text: fc.constantFrom('[', ']', '{', '}', ',', ':', '"'),
+      isInserted: fc.boolean(),
+    }),
+  );
+  const parts = new PromptParts();
+  const scanner = new RequestScanner();
+  const seen = { valid: 0, invalid: 0 };
+  fc.assert(
+    fc.property(wrapped, wrapped, chosen, damage, (one, other, list, wound) => {
+      let messages = list.map((place) => place(one, other)).join(',');
+      if (wound !== null) {
+        const at = Math.floor(wound.at * messages.length);
+        messages = messages.slice(0, at) + wound.text + messages.slice(at + (wound.isInserted ? 0 : 1));
+      }
+      const text = `{"messages":[${messages}],"model":"m"}`;
+      const body = Buffer.from(text);
+      const read = (pieceBytes: number): object => {
+        parts.reset();
+        scanner.reset(parts);
+        for (let at = 0; at < body.length; at += pieceBytes)
+          scanner.push(body, at, Math.min(body.length, at + pieceBytes));
+        const state = scanner.finish();
+        const blocks = parts.finish() ? blocksOf(parts.hash(PromptPart.turns)) : [];
+        return { isComplete: state === ScanState.complete, problem: scanner.problem, blocks };
+      };
+      const isValid = isJson(text);
+      seen[isValid ? 'valid' : 'invalid']++;
+      expect(read(body.length)).toEqual(read(1));
+      expect(read(body.length)).toMatchObject({ isComplete: isValid });
+    }),
+    { numRuns: 3000 },
+  );
+  expect(Math.min(seen.valid, seen.invalid)).toBeGreaterThan(300);
+});
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 // The same bytes between two texts at the same depth, once inside of a list and once inside of an object, where they are not allowed.
 test('prompt parts: when what led from text to text in a list stands in an object, it is refused as if it stood there first', () => {
   const text = 'How are you today, and what';

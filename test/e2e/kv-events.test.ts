@@ -120,6 +120,7 @@ test('kv events: when an engine clears its cache, the index holds nothing of it 
     if (homes.get(prompt) === 'a') expect([matched, cached]).toEqual([0, 0]);
     else expect(matched).toBeGreaterThan(1000);
   }
+  await eventually('it tells what it holds since', async () => (await kvEvents())[0]!.fill_tokens! > 0);
   const [first, second] = await kvEvents();
   expect(first).toMatchObject({ publishers: 1, connected: 1, problem: null, gaps: 0 });
   expect(first!.events).toMatchObject({ cleared: 1, malformed: 0, other: 0 });

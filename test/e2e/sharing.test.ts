@@ -45,10 +45,10 @@ pools:
   return gateway;
 }
 
-/** What nobody has asked before: 20 KB. */
 /** Of prompts below 64 KiB (src/http/wasm/prefix-hash). */
 const blockBytes = 512;
 
+/** What nobody has asked before: 20 KB. */
 function newPrompt(): string {
   return `${promptCount++} how high is the water in basin ${promptCount}? `.repeat(600);
 }
@@ -101,8 +101,11 @@ async function metric(gateway: RunningGateway, name: string): Promise<number> {
 const received = 'penstock_sharing_keys_total{event="received"}';
 
 /** Asks `from` for what nobody has asked before; then `to`, when it has been told, for what goes on from it. */
-async function askBoth(from: RunningGateway, to: RunningGateway): Promise<readonly [sent: Answer, next: Answer]> {
-  const prompt = newPrompt();
+async function askBoth(
+  from: RunningGateway,
+  to: RunningGateway,
+  prompt = newPrompt(),
+): Promise<readonly [sent: Answer, next: Answer]> {
   const before = await metric(to, received);
   const sent = await ask(from, prompt);
   expect(sent).toMatchObject({ status: 200, matched: 0 });
@@ -251,13 +254,21 @@ describe.skipIf(valkeyProgram === null)(`with a store${valkeyHint}`, () => {
     const first = await start();
     const second = await start();
     await eventually('they know of each other', areTogether);
-    const prompt = newPrompt();
-    const { endpoint } = await ask(first, prompt);
+    // A shard of the other that does not know yet where a prompt is sends it elsewhere, and from then on has the choice.
+    let prompt = '';
+    let endpoint = '';
+    await eventually('every shard of the other knows where a prompt is', async () => {
+      prompt = newPrompt();
+      endpoint = (await askBoth(first, second, prompt))[0].endpoint;
+      for (let count = 0; count < 8; count++) if ((await ask(second, prompt)).endpoint !== endpoint) return false;
+      return (await ask(second, prompt)).inflight === 0;
+    });
     const waiting = fetch(`${first.url}/v1/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', 'x-hold': '1' },
       body: JSON.stringify({ model: 'm', prompt }),
     });
+    await eventually('the endpoint has it', () => Promise.resolve(held.length === 1));
     await eventually('the other counts it', async () => {
       const answer = await ask(second, prompt);
       return answer.endpoint === endpoint && answer.inflight === 1;
