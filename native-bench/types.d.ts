@@ -59,6 +59,8 @@ export interface Case {
   stream?: { tokensPerSecond: number; tokens: number; isRepeated: boolean };
   /** Of each slow client. */
   bytesPerSecond?: number;
+  /** Slow clients start evenly over this many seconds; 0.5 unless given. */
+  rampS?: number;
   /** A round is at least this long, whatever --seconds says. */
   secondsMin?: number;
   /** A round needs a process that has done nothing else. */
